@@ -1,0 +1,42 @@
+# Two commands do everything: `make demo` and `make test`. Both need only Python >= 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SYNCED := $(VENV)/synced
+DEMO_ARGS := $(if $(CSV),--csv $(CSV),) $(if $(N),--events $(N),) $(if $(BROKER),--broker $(BROKER),)
+
+.PHONY: demo test lint unit bench lock train clean
+demo: $(SYNCED) ## score sample events on a real Kafka, from nothing to predictions
+	$(BIN)/scorer demo $(DEMO_ARGS)
+
+test: $(SYNCED) ## unit, contract and integration tests, coverage of the core
+	$(BIN)/python -m pytest tests --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+
+unit: $(SYNCED)
+	$(BIN)/python -m pytest tests/unit tests/contract -q
+
+lint: $(SYNCED) ## formatting, lint, strict types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(SYNCED) ## our figures and the careful loop's, in one run
+	$(BIN)/python -m bench
+
+$(SYNCED): requirements/dev.txt requirements/uv.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements/dev.txt
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock: ## renew the lock files (needs the package index)
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header -o requirements/uv.txt requirements/uv.in
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header -o requirements/runtime.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra local --group dev -o requirements/dev.txt pyproject.toml requirements/uv.in
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra local --group dev --group train -o requirements/train.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) dist build .demo

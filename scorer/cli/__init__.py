@@ -1,0 +1,1 @@
+"""The command line: reads settings, builds real edges, hands them to a service."""

@@ -1,0 +1,261 @@
+"""Events to tensors, by the contract's rules. The same rules and bits whichever way an event was decoded.
+
+A number is read as a double (or as a 64-bit integer for an integer input), checked, and rounded once to the tensor's
+type. It is rejected where it is not finite, outside the contract's range, or does not fit. All numbers of a batch that
+go into one tensor type are checked in one block, so that a batch of one costs few array operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from scorer.core.bind import Binding, Block, Padded, Slot, bind
+from scorer.core.columns import Array, Column, Field, Kind, read, text_column
+from scorer.core.contract import REJECT
+from scorer.core.decode import Events
+from scorer.core.records import RecordBatch, Rejection, Rows, Stage
+from scorer.core.signature import Interface
+
+FUTURE_MS_MAX = 24 * 3600 * 1000
+_MS_PER: Mapping[str, float] = {"timestamp-micros": 1e3, "timestamp-nanos": 1e6}
+
+Problems = dict[int, tuple[str, str]]
+"""Position in the part -> reason code and detail; the first problem of an event is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What the model gets, and who each row is about. All columns have length n.
+
+    Attributes:
+        rows: rows of the RecordBatch, ascending.
+        tensors: ONNX input name to an array whose first axis is n.
+        entity: entity ids; the predictions' keys.
+        event_id: ids of the events.
+        occurred_at: int64, milliseconds since the epoch, UTC.
+        schema_ids: int32, the writer schema of each event.
+    """
+
+    rows: Rows
+    tensors: Mapping[str, Array]
+    entity: pa.StringArray
+    event_id: pa.StringArray
+    occurred_at: npt.NDArray[np.int64]
+    schema_ids: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, indices: Rows) -> Features:
+        """Those rows, in that order."""
+        picked = pa.array(indices)
+        return Features(
+            self.rows[indices],
+            {name: tensor[indices] for name, tensor in self.tensors.items()},
+            self.entity.take(picked),
+            self.event_id.take(picked),
+            self.occurred_at[indices],
+            self.schema_ids[indices],
+        )
+
+
+def assemble(events: list[Events], batch: RecordBatch, interface: Interface) -> tuple[Features, list[Rejection]]:
+    """Makes the tensors of a batch in offset order, whatever writer schemas its events have."""
+    parts: list[Features] = []
+    rejections: list[Rejection] = []
+    for part in events:
+        if len(part):
+            features, problems = _part(part, batch, bind(interface, part.schema))
+            parts.append(features)
+            rejections += [Rejection(int(part.rows[at]), Stage.ASSEMBLE, *problems[at]) for at in sorted(problems)]
+    return _merged(parts, interface), rejections
+
+
+def _part(events: Events, batch: RecordBatch, binding: Binding | str) -> tuple[Features, Problems]:
+    n = len(events)
+    problems: Problems = {}
+    if isinstance(binding, str):
+        problems = dict.fromkeys(range(n), ("wrong_type", f"schema id {events.schema.id}: {binding}"))
+        return nothing(), problems
+    tensors: dict[str, Array] = {}
+    for block in binding.blocks:
+        filled = _cast(_fill(block, events, problems), block, problems)
+        for name, start, stop, shape in block.inputs:
+            part = filled[start:stop]
+            tensors[name] = part.T.copy() if stop - start > 1 else part.reshape((n, *shape))
+    for padded in binding.padded:
+        tensors[padded.name] = _pad(padded, events, problems)
+    entity = _identity(events, binding.entity, problems)
+    event_id = _identity(events, binding.event_id, problems)
+    occurred_at = _occurred_at(events, binding.occurred_at, batch.timestamps[events.rows], problems)
+    schema_ids = np.full(n, events.schema.id, dtype=np.int32)
+    features = Features(events.rows, tensors, entity, event_id, occurred_at, schema_ids)
+    if not problems:
+        return features, problems
+    return features.take(np.array([at for at in range(n) if at not in problems], dtype=np.intp)), problems
+
+
+def _fill(block: Block, events: Events, problems: Problems) -> Array:
+    """The block's numbers or texts, [slots, n], before the cast to the tensor's type."""
+    work = np.empty((len(block.slots), len(events)), dtype=block.work)
+    nulls: list[tuple[int, npt.NDArray[np.bool_]]] = []
+    for at, slot in enumerate(block.slots):
+        if slot.field.kind is None:
+            nulls.append((at, np.ones(len(events), dtype=np.bool_)))
+            work[at] = block.filler
+            continue
+        column = read(events, slot.field)
+        work[at] = _whole(column, slot, problems) if block.exact and slot.field.kind is Kind.NUMBER else column.values
+        if column.null is not None:
+            nulls.append((at, column.null))
+    if block.bounded:
+        _check(work, block, nulls, problems)
+    for at, null in nulls:
+        slot = block.slots[at]
+        if slot.missing == REJECT:
+            _note(problems, null, "missing_field", f"{slot.label} is absent or null")
+        else:
+            work[at, null] = slot.missing
+    return work
+
+
+def _check(work: Array, block: Block, nulls: list[tuple[int, npt.NDArray[np.bool_]]], problems: Problems) -> None:
+    """Finds numbers that are not finite or out of range; fillers at nulls are not looked at."""
+    inside = (work >= block.lowest) & (work <= block.highest)
+    if inside.all():
+        return
+    for at, null in nulls:
+        inside[at] |= null
+    for at in np.flatnonzero(~inside.all(axis=1)).tolist():
+        slot, outside = block.slots[at], ~inside[at]
+        endless = outside & ~np.isfinite(work[at])
+        _note(problems, endless, "non_finite", f"{slot.label} is NaN or infinite")
+        _note(problems, outside & ~endless, "out_of_range", f"{slot.label} is outside {_shown(block, at)}")
+
+
+def _cast(work: Array, block: Block, problems: Problems) -> Array:
+    """Rounds once to the tensor's type; finds what does not fit."""
+    if block.dtype == work.dtype:
+        return work
+    if block.exact:
+        info = np.iinfo(block.dtype)
+        unfit = (work < info.min) | (work > info.max)
+        cast = work.astype(block.dtype)
+    else:
+        with np.errstate(over="ignore"):
+            cast = work.astype(block.dtype)
+        unfit = np.isinf(cast) & np.isfinite(work)
+    if unfit.any():
+        for at in np.flatnonzero(unfit.any(axis=1)).tolist():
+            _note(problems, unfit[at], "out_of_range", f"{block.slots[at].label} does not fit {block.dtype}")
+    return cast
+
+
+def _whole(column: Column, slot: Slot, problems: Problems) -> Array:
+    """Floating-point numbers for an integer input: whole ones within 64 bits, all others are rejected."""
+    values = column.values
+    with np.errstate(invalid="ignore"):
+        fits = (np.floor(values) == values) & (np.abs(values) < 2.0**63)
+    null = column.null if column.null is not None else np.zeros(len(values), dtype=np.bool_)
+    unfit = ~fits & ~null
+    _note(problems, unfit & ~np.isfinite(values), "non_finite", f"{slot.label} is NaN or infinite")
+    _note(problems, unfit, "out_of_range", f"{slot.label} is not a whole number of 64 bits")
+    return np.where(fits, values, 0.0).astype(np.int64)
+
+
+def _pad(padded: Padded, events: Events, problems: Problems) -> Array:
+    """A padded array, [n, length]: longer ones are cut, shorter ones padded."""
+    n, slot, block = len(events), padded.block.slots[0], padded.block
+    out = np.full((n, padded.length), padded.pad, dtype=block.dtype)
+    if slot.field.kind is None:
+        _note(problems, np.ones(n, dtype=np.bool_), "missing_field", f"{slot.label} is absent or null")
+        return out
+    column = read(events, slot.field)
+    assert column.lengths is not None
+    if column.null is not None:
+        _note(problems, column.null, "missing_field", f"{slot.label} is absent or null")
+    starts = np.cumsum(column.lengths) - column.lengths
+    kept = np.minimum(column.lengths, padded.length)
+    rows = np.repeat(np.arange(n), kept)
+    columns = np.arange(len(rows)) - np.repeat(np.cumsum(kept) - kept, kept)
+    items = column.values[np.repeat(starts, kept) + columns]
+    of_items: Problems = {}
+    if items.dtype.kind == "O" and None in items:
+        null = np.array([item is None for item in items], dtype=np.bool_)
+        _note(of_items, null, "missing_field", f"{slot.label} holds a null item")
+        items = np.where(null, block.filler, items)
+    work = items.astype(block.work, copy=False).reshape(1, -1)
+    if block.exact and slot.field.kind is Kind.NUMBER:
+        work = _whole(Column(items.astype(np.float64), None), slot, of_items).reshape(1, -1)
+    if block.bounded:
+        _check(work, block, [], of_items)
+    out[rows, columns] = _cast(work, block, of_items)[0]
+    for at in sorted(of_items):
+        problems.setdefault(int(rows[at]), of_items[at])
+    return out
+
+
+def _identity(events: Events, field: Field, problems: Problems) -> pa.StringArray:
+    if field.kind is Kind.TEXT:
+        values, null = text_column(events, field)
+    else:
+        column = read(events, field)
+        values, null = pa.array(column.values).cast(pa.string()), column.null
+    if null is not None:
+        _note(problems, null, "missing_field", f"{'.'.join(field.path)} is null")
+    return values
+
+
+def _occurred_at(
+    events: Events, field: Field, timestamps: npt.NDArray[np.int64], problems: Problems
+) -> npt.NDArray[np.int64]:
+    column = read(events, field)
+    label = ".".join(field.path)
+    if column.null is not None:
+        _note(problems, column.null, "missing_field", f"{label} is null")
+    scale = int(_MS_PER.get(field.logical, 1))
+    values: npt.NDArray[np.int64] = column.values if scale == 1 else column.values // scale
+    ahead = values > timestamps + FUTURE_MS_MAX
+    if ahead.any():
+        _note(problems, ahead, "in_future", f"{label} is more than a day ahead of the record's timestamp")
+    return values
+
+
+def _note(problems: Problems, where: Any, reason: str, detail: str) -> None:
+    for at in np.flatnonzero(where).tolist():
+        problems.setdefault(at, (reason, detail))
+
+
+def _shown(block: Block, at: int) -> str:
+    return f"[{block.lowest[at, 0]:g}, {block.highest[at, 0]:g}]"
+
+
+def _merged(parts: list[Features], interface: Interface) -> Features:
+    if len(parts) == 1:
+        return parts[0]
+    whole = [part for part in parts if len(part)]
+    if not whole:
+        return nothing()
+    joined = Features(
+        np.concatenate([part.rows for part in whole]),
+        {rule.name: np.concatenate([part.tensors[rule.name] for part in whole]) for rule in interface.contract.inputs},
+        pa.concat_arrays([part.entity for part in whole]),
+        pa.concat_arrays([part.event_id for part in whole]),
+        np.concatenate([part.occurred_at for part in whole]),
+        np.concatenate([part.schema_ids for part in whole]),
+    )
+    return joined.take(np.argsort(joined.rows, kind="stable"))
+
+
+@lru_cache(maxsize=1)
+def nothing() -> Features:
+    """No rows at all."""
+    empty, texts = np.empty(0, dtype=np.int64), pa.array([], pa.string())
+    return Features(np.empty(0, dtype=np.intp), {}, texts, texts, empty, empty.astype(np.int32))

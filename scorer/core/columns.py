@@ -1,0 +1,199 @@
+"""One field of decoded events as a numpy column, the same from Arrow as from records.
+
+A field path binds to a schema once (`bind_field`); reading is then a few array operations for a whole batch. The rules
+look at Avro's own types: int and long are whole numbers, float and double are numbers, enum and string are text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from scorer.core.decode import Events
+from scorer.core.schema import Node
+
+Array = npt.NDArray[Any]
+
+
+class Kind(StrEnum):
+    """What a column holds."""
+
+    WHOLE = "whole number"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    TEXT = "text"
+
+
+_KINDS = {
+    "int": Kind.WHOLE,
+    "long": Kind.WHOLE,
+    "float": Kind.NUMBER,
+    "double": Kind.NUMBER,
+    "boolean": Kind.BOOLEAN,
+    "string": Kind.TEXT,
+    "enum": Kind.TEXT,
+}
+_DTYPES: dict[Kind, Any] = {Kind.WHOLE: np.int64, Kind.NUMBER: np.float64, Kind.BOOLEAN: np.bool_, Kind.TEXT: object}
+_FILLS: dict[Kind, Any] = {Kind.WHOLE: 0, Kind.NUMBER: 0.0, Kind.BOOLEAN: False, Kind.TEXT: ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field path bound to a schema.
+
+    Attributes:
+        path: names from the root down.
+        kind: what it holds, or what its items hold; None if the schema has no such field.
+        array: whether it is an array of such items.
+        logical: Avro's logical type, or "".
+        union: whether Arrow holds it as a union, since it has several types besides null.
+    """
+
+    path: tuple[str, ...]
+    kind: Kind | None
+    array: bool = False
+    logical: str = ""
+    union: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Values of one field for n events.
+
+    Attributes:
+        values: int64, float64, bool or object (str) [n], or the flat items of all arrays.
+        null: bool [n], or None if no value is null. Values at nulls are fillers.
+        lengths: int64 [n], the number of items per event, for arrays only.
+    """
+
+    values: Array
+    null: npt.NDArray[np.bool_] | None
+    lengths: npt.NDArray[np.int64] | None = None
+
+
+def bind_field(root: Node, path: str) -> Field | str:
+    """Finds a path in a schema. Returns what was found, or for people why it can feed nothing.
+
+    An absent field binds (kind None): the contract's `missing` decides. Paths lead through records only.
+    """
+    names = tuple(path.split("."))
+    node: Node = root
+    for depth, name in enumerate(names):
+        node, _ = _without_null(node)
+        if node.kind != "record":
+            return f"{'.'.join(names[:depth])} is {_article(node.kind)}, so {path} is not a field in it"
+        child = node.child(name)
+        if child is None:
+            return Field(names, None)
+        node = child
+    node, union = _without_null(node)
+    array = node.kind == "array"
+    item, item_union = _without_null(node.branches[0]) if array else (node, union)
+    kind = _kind(item)
+    if kind is None:
+        return f"{path} is {_article(node.kind if not array else 'array of ' + item.kind)}, which cannot feed a model"
+    return Field(names, kind, array, item.logical, union or item_union)
+
+
+def read(events: Events, field: Field) -> Column:
+    """The column of a bound field that the schema has (kind is not None)."""
+    assert field.kind is not None
+    if isinstance(events.table, list):
+        return _from_values(_dig(events.table, field.path), field)
+    array = events.table.column(field.path[0])
+    for name in field.path[1:]:
+        array = pc.struct_field(array, name)
+    if field.union:
+        return _from_values(array.to_pylist(), field)
+    if not field.array:
+        return _from_arrow(array, field.kind)
+    null = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
+    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return Column(_from_arrow_items(array, field.kind), null, lengths)
+
+
+def text_column(events: Events, field: Field) -> tuple[pa.StringArray, npt.NDArray[np.bool_] | None]:
+    """A text field as an Arrow array (no Python string per event where it came as Arrow), and its nulls."""
+    if isinstance(events.table, list) or field.union:
+        column = read(events, field)
+        return pa.array(column.values, pa.string()), column.null
+    array = events.table.column(field.path[0])
+    for name in field.path[1:]:
+        array = pc.struct_field(array, name)
+    null = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
+    return (array if null is None else pc.fill_null(array, "")), null
+
+
+def _from_arrow(array: pa.Array, kind: Kind) -> Column:
+    null = None
+    if array.null_count:
+        null = array.is_null().to_numpy(zero_copy_only=False)
+        array = pc.fill_null(array, pa.scalar(_FILLS[kind], array.type))
+    return Column(array.to_numpy(zero_copy_only=False).astype(_DTYPES[kind], copy=False), null)
+
+
+def _from_arrow_items(array: pa.Array, kind: Kind) -> Array:
+    items = array.flatten()
+    if items.null_count:  # a null item is no value of a model's input; the caller finds it as a filler that is None
+        return np.array(items.to_pylist(), dtype=object)
+    values: Array = items.to_numpy(zero_copy_only=False).astype(_DTYPES[kind], copy=False)
+    return values
+
+
+def _from_values(values: list[Any], field: Field) -> Column:
+    assert field.kind is not None
+    null = None
+    if None in values:
+        null = np.fromiter((value is None for value in values), np.bool_, len(values))
+        filler: Any = [] if field.array else _FILLS[field.kind]
+        values = [filler if value is None else value for value in values]
+    if not field.array:
+        return Column(_column(values, field.kind), null)
+    lengths = np.fromiter(map(len, values), np.int64, len(values))
+    flat = [item for items in values for item in items]
+    holds_null = None in flat
+    return Column(np.array(flat, dtype=object) if holds_null else _column(flat, field.kind), null, lengths)
+
+
+def _column(values: list[Any], kind: Kind) -> Array:
+    if kind is Kind.TEXT:
+        column = np.empty(len(values), dtype=object)
+        column[:] = values
+        return column
+    return np.array(values, dtype=_DTYPES[kind])
+
+
+def _dig(records: list[dict[str, Any]], path: tuple[str, ...]) -> list[Any]:
+    values: list[Any] = [record[path[0]] for record in records]
+    for name in path[1:]:
+        values = [None if value is None else value[name] for value in values]
+    return values
+
+
+def _without_null(node: Node) -> tuple[Node, bool]:
+    """The type besides null, and whether it is one of several (then the widest of them)."""
+    if node.kind != "union":
+        return node, False
+    rest = [branch for branch in node.branches if branch.kind != "null"]
+    if len(rest) == 1 and len(node.branches) == 2:
+        return rest[0], False
+    kinds = {_kind(branch) for branch in rest}
+    if kinds == {Kind.WHOLE, Kind.NUMBER}:
+        return Node("double"), True
+    if len(kinds) == 1 and None not in kinds:
+        return rest[0], True
+    return node, True
+
+
+def _kind(node: Node) -> Kind | None:
+    return _KINDS.get(node.kind)
+
+
+def _article(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"

@@ -1,0 +1,32 @@
+"""Exceptions named by who must act. Bad data is never an exception: it is a Rejection (see records.py).
+
+    ScorerError
+      + ConfigError      the operator: a setting is wrong or a topic is missing. Stops the start.
+      + ContractError    the model's owner: bundle, contract and schemas do not fit. Stops the start.
+      + TransientError   nobody yet: an outage. Retried; when spent, the process ends uncommitted.
+      + HaltError        the operator: going on would lose or flood data. The stream halts, not ready.
+
+Anything else that escapes is a bug: the process ends, uncommitted, and its supervisor restarts it.
+"""
+
+from __future__ import annotations
+
+
+class ScorerError(Exception):
+    """Any failure that the scorer foresees; the message says what to do."""
+
+
+class ConfigError(ScorerError):
+    """A setting is wrong, or the surroundings do not match it."""
+
+
+class ContractError(ScorerError):
+    """A bundle, its contract and the schemas do not fit together."""
+
+
+class TransientError(ScorerError):
+    """An outage of a neighbour: broker, registry, database. Waiting may help."""
+
+
+class HaltError(ScorerError):
+    """The stream must stand still until an operator has looked, since going on would lose or flood data."""

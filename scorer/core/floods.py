@@ -1,0 +1,80 @@
+"""When rejections become a flood: a wrong schema, a broken model or a bad deploy, not a few bad records.
+
+Sending a whole topic to the dead letters helps nobody, so the stream halts instead. Source of the idea: arroyo's
+DlqLimit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from scorer.core.records import Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class FloodLimit:
+    """What is too much.
+
+    Attributes:
+        ratio_max: share of rejected records among the latest `window_rows`, 0 to 1.
+        window_rows: how many records back the share is taken; it is judged only over a full window.
+        run_rows_max: how many rejected records in a row.
+    """
+
+    ratio_max: float = 0.5
+    window_rows: int = 1000
+    run_rows_max: int = 500
+
+
+@dataclass(slots=True)
+class FloodWatch:
+    """The latest records of a stream, by batch: how many there were and how many were rejected."""
+
+    limit: FloodLimit
+    batches: deque[tuple[int, int]] = field(default_factory=deque)
+    rows: int = 0
+    rejected: int = 0
+    run: int = 0
+
+    def saw(self, rows: int, rejections: list[Rejection]) -> str | None:
+        """Takes note of a batch. Returns for people why the stream has to halt, or None."""
+        self._count(rows, len(rejections))
+        self._extend_run(rows, rejections)
+        if self.run > self.limit.run_rows_max:
+            return (
+                f"{self.run} records in a row were rejected, more than {self.limit.run_rows_max}{_latest(rejections)}"
+            )
+        if self.rows >= self.limit.window_rows and self.rejected > self.limit.ratio_max * self.rows:
+            share = f"{self.rejected} of the latest {self.rows} records"
+            return f"{share} were rejected, more than {self.limit.ratio_max:.0%}{_latest(rejections)}"
+        return None
+
+    def _count(self, rows: int, rejected: int) -> None:
+        self.batches.append((rows, rejected))
+        self.rows += rows
+        self.rejected += rejected
+        while self.rows - self.batches[0][0] >= self.limit.window_rows:
+            gone_rows, gone_rejected = self.batches.popleft()
+            self.rows -= gone_rows
+            self.rejected -= gone_rejected
+
+    def _extend_run(self, rows: int, rejections: list[Rejection]) -> None:
+        """The run goes on through a batch's first rows and starts anew behind its last good one."""
+        bad = {rejection.row for rejection in rejections}
+        if len(bad) == rows:
+            self.run += rows
+            return
+        first_good = next(row for row in range(rows) if row not in bad)
+        if self.run + first_good > self.limit.run_rows_max:
+            self.run += first_good
+            return
+        last_good = next(row for row in range(rows - 1, -1, -1) if row not in bad)
+        self.run = rows - 1 - last_good
+
+
+def _latest(rejections: list[Rejection]) -> str:
+    if not rejections:
+        return ""
+    last = rejections[-1]
+    return f"; the latest: {last.stage}, {last.reason}: {last.detail}"

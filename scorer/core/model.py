@@ -1,0 +1,169 @@
+"""An ONNX model in memory, and running it on a batch. One bad row never costs its neighbours.
+
+One intra-op thread, sequential, no spinning: the same bits whatever the batch-mates (proof.py tests it for each model),
+and a core is busy only while there is work. Scale by processes and partitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from scorer.core.bundle import Bundle
+from scorer.core.columns import Array
+from scorer.core.contract import Contract
+from scorer.core.errors import ContractError
+from scorer.core.records import Rejection, Rows, Stage
+from scorer.core.signature import DTYPES, Interface, Tensor
+
+ONNX_BYTES_MAX = 1 << 30
+RUNTIME = f"onnxruntime {ort.__version__}"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A loaded bundle.
+
+    Attributes:
+        bundle: its files and identity.
+        interface: contract and signature.
+        session: ONNX Runtime's session.
+        wanted: the ONNX outputs that the contract uses.
+    """
+
+    bundle: Bundle
+    interface: Interface
+    session: Any
+    wanted: tuple[str, ...]
+
+    @property
+    def contract(self) -> Contract:
+        """The bundle's contract."""
+        return self.interface.contract
+
+
+def load_model(bundle: Bundle) -> Model:
+    """Loads a bundle from its bytes.
+
+    Raises:
+        ContractError: the ONNX file is too large or broken, or the contract names an input or output that it lacks.
+    """
+    onnx = bundle.files["model.onnx"]
+    if len(onnx) > ONNX_BYTES_MAX:
+        raise ContractError(f"{bundle.place}: model.onnx has {len(onnx)} bytes, more than {ONNX_BYTES_MAX}")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = False  # the arena only grows, and batch sizes vary
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ContractError(f"{bundle.place}: model.onnx cannot be loaded: {error}") from error
+    inputs = {each.name: _tensor(each, bundle) for each in session.get_inputs()}
+    outputs = {each.name: _tensor(each, bundle) for each in session.get_outputs() if each.type in DTYPES}
+    interface = Interface(bundle.contract, inputs, outputs)
+    return Model(bundle, interface, session, _wanted(bundle.contract))
+
+
+def predict(model: Model, tensors: Mapping[str, Array], rows: Rows) -> tuple[dict[str, Array], Rows, list[Rejection]]:
+    """Runs the model on n rows.
+
+    Args:
+        model: the loaded bundle.
+        tensors: ONNX input to array, first axis n.
+        rows: the rows of the RecordBatch, for rejections.
+
+    Returns:
+        ONNX output to array; the indices (0 to n) of the rows that went well; the rejections of the others.
+    """
+    n = len(rows)
+    if n == 0:
+        return {name: _empty(model, name) for name in model.wanted}, np.arange(0), []
+    good: list[Array] = []
+    pieces: list[dict[str, Array]] = []
+    rejections: list[Rejection] = []
+    whole = np.arange(n)
+    pending = [whole[at : at + 1] for at in range(n - 1, -1, -1)] if model.contract.one_by_one else [whole]
+    while pending:
+        indices = pending.pop()
+        try:
+            pieces.append(_run(model, tensors if len(indices) == n else _subset(tensors, indices), len(indices)))
+            good.append(indices)
+        except _RUN_ERRORS as error:
+            if len(indices) > 1:  # isolate the bad rows by halves, the first half first
+                middle = len(indices) // 2
+                pending += [indices[middle:], indices[:middle]]
+            else:
+                rejections.append(Rejection(int(rows[indices[0]]), Stage.INFER, "model_failed", type(error).__name__))
+    if not pieces:
+        return {name: _empty(model, name) for name in model.wanted}, whole[:0], rejections
+    outputs = pieces[0] if len(pieces) == 1 else _joined(pieces)
+    kept = np.concatenate(good)
+    return _finite(outputs, kept, rows, rejections)
+
+
+_RUN_ERRORS = (RuntimeError, ValueError)
+"""What ONNX Runtime raises from run(): its own exceptions are RuntimeErrors, wrong shapes ValueErrors."""
+
+
+def _run(model: Model, tensors: Mapping[str, Array], n: int) -> dict[str, Array]:
+    found = model.session.run(list(model.wanted), dict(tensors))
+    outputs = dict(zip(model.wanted, found, strict=True))
+    for name, array in outputs.items():
+        if array.shape[:1] != (n,):
+            raise ValueError(f"output {name} has shape {array.shape} for {n} rows")
+    return outputs
+
+
+def _empty(model: Model, name: str) -> Array:
+    """No rows of an output, with its type and its other axes."""
+    tensor = model.interface.outputs[name]
+    return np.empty((0, *(axis or 0 for axis in tensor.shape[1:])), dtype=tensor.dtype)
+
+
+def _subset(tensors: Mapping[str, Array], indices: Rows) -> dict[str, Array]:
+    return {name: tensor[indices] for name, tensor in tensors.items()}
+
+
+def _joined(pieces: list[dict[str, Array]]) -> dict[str, Array]:
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def _finite(
+    outputs: dict[str, Array], kept: Rows, rows: Rows, rejections: list[Rejection]
+) -> tuple[dict[str, Array], Rows, list[Rejection]]:
+    """Rejects rows in which an output that is used is NaN or infinite."""
+    bad: dict[int, str] = {}
+    for name, array in outputs.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+            for at in np.flatnonzero(~finite).tolist():
+                bad.setdefault(at, name)
+    if not bad:
+        return outputs, kept, rejections
+    for at, name in sorted(bad.items()):
+        detail = f"output {name} is NaN or infinite"
+        rejections.append(Rejection(int(rows[kept[at]]), Stage.INFER, "non_finite", detail))
+    stay = np.array([at for at in range(len(kept)) if at not in bad], dtype=np.intp)
+    return _subset(outputs, stay), kept[stay], rejections
+
+
+def _tensor(end: Any, bundle: Bundle) -> Tensor:
+    if end.type not in DTYPES:
+        raise ContractError(f"{bundle.place}: ONNX {end.name} is {end.type}; served are {', '.join(DTYPES)}")
+    return Tensor(DTYPES[end.type], tuple(axis if isinstance(axis, int) else None for axis in end.shape))
+
+
+def _wanted(contract: Contract) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for rule in contract.outputs:
+        for name in (rule.source, *(source for _, source in rule.each)):
+            if name:
+                names[name] = None
+    return tuple(names)

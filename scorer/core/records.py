@@ -1,0 +1,155 @@
+"""What travels between the steps: one micro-batch as columns, and the records that dropped out of it.
+
+Every step returns what went well and a list of rejections. Rows are named by their index in the RecordBatch that
+they came from (`rows`, ascending, so offset order within each partition is kept).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.intp]
+Headers = list[tuple[str, bytes | None]]
+
+
+class Closed(StrEnum):
+    """Why a micro-batch was closed."""
+
+    FULL = "full"
+    WAIT = "wait"
+    IDLE = "idle"
+    REVOKE = "revoke"
+    SHUTDOWN = "shutdown"
+
+
+class Stage(StrEnum):
+    """The step in which a record was rejected."""
+
+    DECODE = "decode"
+    ASSEMBLE = "assemble"
+    INFER = "infer"
+    ENCODE = "encode"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatch:
+    """One micro-batch as Kafka delivered it. All columns have the same length n.
+
+    Attributes:
+        topic: the input topic; one stream has one.
+        partitions: int32 [n].
+        offsets: int64 [n], ascending within each partition.
+        timestamps: int64 [n], Kafka timestamps in milliseconds since the epoch, UTC.
+        values: the raw values; None is a tombstone.
+        keys: the raw keys, read only for dead letters.
+        headers: the raw headers, read only for dead letters and trace propagation.
+        closed: why the batch was closed.
+    """
+
+    topic: str
+    partitions: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    timestamps: npt.NDArray[np.int64]
+    values: list[bytes | None]
+    keys: Sequence[bytes | None]
+    headers: Sequence[Headers | None]
+    closed: Closed
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def next_offsets(self) -> dict[int, int]:
+        """Per partition the next offset to read once this batch is done."""
+        found: dict[int, int] = {}
+        for partition in np.unique(self.partitions).tolist():
+            found[partition] = int(self.offsets[self.partitions == partition].max()) + 1
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A record that could not be scored.
+
+    Attributes:
+        row: its index in the RecordBatch.
+        stage: the step that rejected it.
+        reason: a code from a closed list (REASONS).
+        detail: for people: field paths and limits, never a value of the payload.
+    """
+
+    row: int
+    stage: Stage
+    reason: str
+    detail: str
+
+
+REASONS: Mapping[str, str] = {
+    "bad_frame": "the value does not start with the registry's wire format (magic byte and schema id)",
+    "too_large": "the value is longer than the limit in bytes",
+    "unknown_schema": "the registry does not know the schema id, also after the grace period",
+    "inadmissible_schema": "the writer schema is recursive, has items of zero bytes, or is no record",
+    "malformed": "the bytes are not a valid encoding of the writer schema",
+    "trailing_bytes": "the record ends before its bytes do",
+    "missing_field": "a field that the contract demands is absent or null",
+    "wrong_type": "a field has a type that the model's input cannot take",
+    "out_of_range": "a number is outside the contract's range or does not fit the tensor's type",
+    "non_finite": "a number is NaN or infinite, in the event or in the model's output",
+    "in_future": "occurred_at is more than a day ahead of the record's timestamp",
+    "model_failed": "the model raised an error on this row alone",
+    "unencodable": "the prediction cannot be encoded with its schema",
+    "prediction_too_large": "the prediction is larger than the broker takes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """Encoded predictions, ready to publish, in the order of `rows`.
+
+    Attributes:
+        topic: the output topic.
+        rows: the rows of the RecordBatch that the predictions were made from.
+        keys: entity ids in UTF-8.
+        values: the registry's wire format.
+        headers: per prediction, or None for no headers at all.
+    """
+
+    topic: str
+    rows: Rows
+    keys: list[bytes]
+    values: list[bytes]
+    headers: list[Headers] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A rejection as published: the original bytes untouched, and headers that say what went wrong.
+
+    Attributes:
+        topic: the dead-letter topic.
+        timestamp: the original record's, milliseconds.
+        headers: the original ones first, then `__connect.errors.*`.
+    """
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """All that one micro-batch comes to: every row is a prediction, a rejection or a tombstone."""
+
+    outbound: Outbound
+    rejections: list[Rejection]
+    tombstones: int

@@ -1,0 +1,1 @@
+"""One file per outside neighbour; the only place that may import its client library."""

@@ -1,0 +1,1 @@
+"""The processes that people run: loops, signals and wiring over ports that are handed in."""
