@@ -162,7 +162,7 @@ def _whole(column: Column, slot: Slot, problems: Problems) -> Array:
     """Floating-point numbers for an integer input: whole ones within 64 bits, all others are rejected."""
     values = column.values
     with np.errstate(invalid="ignore"):
-        fits = (np.floor(values) == values) & (np.abs(values) < 2.0**63)
+        fits = (np.floor(values) == values) & (values >= -(2.0**63)) & (values < 2.0**63)
     null = column.null if column.null is not None else np.zeros(len(values), dtype=np.bool_)
     unfit = ~fits & ~null
     _note(problems, unfit & ~np.isfinite(values), "non_finite", f"{slot.label} is NaN or infinite")
@@ -191,9 +191,9 @@ def _pad(padded: Padded, events: Events, problems: Problems) -> Array:
         null = np.array([item is None for item in items], dtype=np.bool_)
         _note(of_items, null, "missing_field", f"{slot.label} holds a null item")
         items = np.where(null, block.filler, items)
-    work = items.astype(block.work, copy=False).reshape(1, -1)
     if block.exact and slot.field.kind is Kind.NUMBER:
-        work = _whole(Column(items.astype(np.float64), None), slot, of_items).reshape(1, -1)
+        items = _whole(Column(items.astype(np.float64), None), slot, of_items)
+    work = items.astype(block.work, copy=False).reshape(1, -1)
     if block.bounded:
         _check(work, block, [], of_items)
     out[rows, columns] = _cast(work, block, of_items)[0]

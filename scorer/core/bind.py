@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf
 from typing import Any
 
 import numpy as np
 
 from scorer.core.columns import Array, Field, Kind, bind_field
-from scorer.core.contract import InputRule
+from scorer.core.contract import REJECT, InputRule
 from scorer.core.schema import WriterSchema
 from scorer.core.signature import Interface
 
@@ -100,8 +101,10 @@ def bind(interface: Interface, schema: WriterSchema) -> Binding | str:
     for rule in interface.contract.inputs:
         dtype = interface.inputs[rule.name].dtype
         slots = tuple(_slot(rule, path, dtype, schema, problems) for path in rule.fields)
+        problems += _misfits(rule, dtype)
         if rule.length is not None:
-            padded.append(Padded(rule.name, rule.length, rule.pad, _block(dtype, [(rule, slots)], interface)))
+            block = _block(dtype, [(rule, slots)], interface)
+            padded.append(Padded(rule.name, rule.length, block.filler if rule.pad is None else rule.pad, block))
         else:
             rules.setdefault(dtype.str, []).append((rule, slots))
     blocks = [_block(interface.inputs[group[0][0].name].dtype, group, interface) for group in rules.values()]
@@ -129,6 +132,31 @@ def _slot(rule: InputRule, path: str, dtype: np.dtype[Any], schema: WriterSchema
     return Slot(field, rule.missing, path)
 
 
+def _misfits(rule: InputRule, dtype: np.dtype[Any]) -> list[str]:
+    """The rule's own values that the tensor cannot hold."""
+    given = {"missing": None if rule.missing == REJECT else rule.missing, "pad": rule.pad}
+    wanted = "string" if dtype.kind == "O" else str(dtype)
+    found = [
+        f"[inputs.{rule.name}] {key} = {value!r} does not fit a tensor of {wanted}"
+        for key, value in given.items()
+        if value is not None and not _fits(value, dtype)
+    ]
+    if rule.range is not None and dtype.kind not in "if":
+        found.append(f"[inputs.{rule.name}] range is for numbers, the model takes {wanted}")
+    return found
+
+
+def _fits(value: Any, dtype: np.dtype[Any]) -> bool:
+    if dtype.kind in "Ob":
+        return isinstance(value, str if dtype.kind == "O" else bool)
+    if isinstance(value, str):
+        return False
+    if dtype.kind == "i":
+        whole = isinstance(value, int) or value.is_integer()
+        return bool(whole and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max)
+    return not float(np.finfo(dtype).max) < abs(value) < inf
+
+
 def _own(path: str, schema: WriterSchema, kinds: tuple[Kind, ...], problems: list[str]) -> Field:
     """A field that identifies the event; it must be there in every version of the schema."""
     field = bind_field(schema.root, path)
@@ -149,7 +177,8 @@ def _block(dtype: np.dtype[Any], group: list[tuple[InputRule, tuple[Slot, ...]]]
         rank = len(interface.inputs[rule.name].shape)
         inputs.append((rule.name, len(slots), len(slots) + len(own), (1,) * (rank - 1)))
         slots += own
-        bounds += [rule.range or widest] * len(own)
+        lowest, highest = rule.range or widest
+        bounds += [(max(lowest, widest[0]), min(highest, widest[1]))] * len(own)
     limits = np.array(bounds, dtype=work if work.kind == "i" and all(b == widest for b in bounds) else np.float64)
     return Block(dtype, work, tuple(slots), tuple(inputs), limits[:, :1], limits[:, 1:])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from scorer.core.contract import Contract, parse_contract
+from scorer.core.errors import ContractError
 
 IDENTITY_FILES = ("model.onnx", "model.toml", "golden.jsonl")
 """The files that make a model what it is, in the order in which they are hashed. The card may be corrected."""
@@ -38,7 +39,11 @@ class Bundle:
     @cached_property
     def contract(self) -> Contract:
         """The parsed model.toml. Raises ContractError where it is wrong."""
-        return parse_contract(self.files["model.toml"].decode())
+        try:
+            text = self.files["model.toml"].decode()
+        except UnicodeDecodeError as error:
+            raise ContractError(f"{self.place}: model.toml is not valid UTF-8: {error}") from error
+        return parse_contract(text)
 
     @property
     def label(self) -> str:

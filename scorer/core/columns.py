@@ -104,13 +104,16 @@ def bind_field(root: Node, path: str) -> Field | str:
 def read(events: Events, field: Field) -> Column:
     """The column of a bound field that the schema has (kind is not None)."""
     assert field.kind is not None
+    first, *rest = field.path
     if isinstance(events.table, list):
-        return _from_values(_dig(events.table, field.path), field)
-    array = events.table.column(field.path[0])
-    for name in field.path[1:]:
+        return _from_values(_dig([record[first] for record in events.table], rest), field)
+    array = events.table.column(first)
+    if (
+        field.union
+    ):  # as Python values from the top: a union has no nulls of its own, and struct_field aborts the process
+        return _from_values(_dig(array.to_pylist(), rest), field)
+    for name in rest:
         array = pc.struct_field(array, name)
-    if field.union:
-        return _from_values(array.to_pylist(), field)
     if not field.array:
         return _from_arrow(array, field.kind)
     null = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
@@ -169,9 +172,8 @@ def _column(values: list[Any], kind: Kind) -> Array:
     return np.array(values, dtype=_DTYPES[kind])
 
 
-def _dig(records: list[dict[str, Any]], path: tuple[str, ...]) -> list[Any]:
-    values: list[Any] = [record[path[0]] for record in records]
-    for name in path[1:]:
+def _dig(values: list[Any], names: list[str]) -> list[Any]:
+    for name in names:
         values = [None if value is None else value[name] for value in values]
     return values
 

@@ -167,4 +167,4 @@ def _records(rule: OutputRule, outputs: Mapping[str, Array]) -> pa.ListArray:
     n, k = arrays[0].shape
     flat = [pa.array(array.reshape(-1)) for array in arrays]
     items = pa.StructArray.from_arrays(flat, names=[name for name, _ in rule.each])
-    return pa.ListArray.from_arrays(pa.array(np.arange(0, n * k + 1, k, dtype=np.int32)), items)
+    return pa.ListArray.from_arrays(pa.array(np.arange(n + 1, dtype=np.int32) * k), items)

@@ -10,12 +10,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import isnan, nan
 from typing import Any
 
 from scorer.core.errors import ContractError
 
 REJECT = "reject"
 TOLERANCE_RELATIVE = 1e-6
+LENGTH_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class InputRule:
         missing: the value for an absent field or null; REJECT rejects the record.
         range: inclusive bounds of a number, or None.
         length: of a padded array, [N, length]; None for a column.
-        pad: what fills a padded array.
+        pad: what fills a padded array; None for "" or 0, as the tensor is.
     """
 
     name: str
@@ -38,7 +40,7 @@ class InputRule:
     missing: str | float | bool = REJECT
     range: tuple[float, float] | None = None
     length: int | None = None
-    pad: str | float = 0.0
+    pad: str | float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def parse_contract(text: str) -> Contract:
         inputs=tuple(_input(name, _table(table, f"[inputs.{name}]")) for name, table in _tables(raw, "inputs")),
         outputs=_outputs(raw),
         one_by_one=_take(raw, "one_by_one", bool, "model.toml") if "one_by_one" in raw else False,
-        tolerance_relative=float(tolerance.get("relative", TOLERANCE_RELATIVE)),
+        tolerance_relative=_number(tolerance.get("relative", TOLERANCE_RELATIVE), "[tolerance] relative"),
     )
 
 
@@ -118,28 +120,32 @@ def _input(name: str, table: Mapping[str, Any]) -> InputRule:
     fields = tuple(_take(table, "fields", list, where)) if matrix else (_take(table, "field", str, where),)
     if not fields or not all(isinstance(f, str) and f for f in fields):
         raise ContractError(f"{where} fields must be a list of field paths")
-    bounds = table.get("range")
-    if bounds is not None and not (isinstance(bounds, list) and len(bounds) == 2 and bounds[0] <= bounds[1]):
-        raise ContractError(f"{where} range must be [lowest, highest]")
     length = table.get("length")
-    if length is not None and (not isinstance(length, int) or not 1 <= length <= 100_000 or matrix):
-        raise ContractError(f"{where} length must be 1 to 100000, and goes with a single field")
+    if length is not None and (type(length) is not int or not 1 <= length <= LENGTH_MAX or matrix):
+        raise ContractError(f"{where} length must be 1 to {LENGTH_MAX}, and goes with a single field")
     if "pad" in table and length is None:
         raise ContractError(f"{where} pad goes with length")
+    pad = table.get("pad")
+    if pad is not None and not isinstance(pad, (str, int, float)):
+        raise ContractError(f"{where} pad must be a text or a number")
     missing = table.get("missing", REJECT)
     if not isinstance(missing, (str, int, float, bool)):
         raise ContractError(f'{where} missing must be "reject" or a default value')
     if length is not None and missing != REJECT:
         raise ContractError(f'{where} missing must be "reject" for an array; an empty array is padded')
-    return InputRule(
-        name,
-        fields,
-        matrix,
-        missing,
-        (float(bounds[0]), float(bounds[1])) if bounds is not None else None,
-        length,
-        table.get("pad", 0.0),
-    )
+    return InputRule(name, fields, matrix, missing, _range(table, where), length, pad)
+
+
+def _range(table: Mapping[str, Any], where: str) -> tuple[float, float] | None:
+    if "range" not in table:
+        return None
+    bounds = _take(table, "range", list, where)
+    if len(bounds) != 2:
+        raise ContractError(f"{where} range must be [lowest, highest]")
+    lowest, highest = (_number(bound, f"{where} range") for bound in bounds)
+    if lowest > highest:
+        raise ContractError(f"{where} range must be [lowest, highest]")
+    return lowest, highest
 
 
 def _outputs(raw: Mapping[str, Any]) -> tuple[OutputRule, ...]:
@@ -158,19 +164,27 @@ def _output(field: str, table: Mapping[str, Any]) -> OutputRule:
     _only(table, ("from", "column", "of", "bins", "each"), where)
     if sum(key in table for key in ("from", "of", "each")) != 1:
         raise ContractError(f"{where} needs exactly one of from, of (with bins), each")
+    for key, companion in (("column", "from"), ("bins", "of")):
+        if key in table and companion not in table:
+            raise ContractError(f"{where} {key} goes with {companion}")
     if "from" in table:
         column = table.get("column")
-        if column is not None and (not isinstance(column, int) or column < 0):
+        if column is not None and (type(column) is not int or column < 0):
             raise ContractError(f"{where} column must be 0 or more")
         return OutputRule(field, _take(table, "from", str, where), column)
     if "each" in table:
         each = _table(table["each"], f"{where} each")
+        if not each:
+            raise ContractError(f"{where} each needs a sub-field or more, each with its ONNX output")
         return OutputRule(field, each=tuple((key, _take(each, key, str, where)) for key in each))
-    bins = _table(_take(table, "bins", dict, where), f"{where} bins")
-    if len(bins) < 2 or not all(isinstance(b, (int, float)) for b in bins.values()):
-        raise ContractError(f"{where} bins needs two labels or more, each with its lower bound")
-    ordered = sorted(((label, float(bound)) for label, bound in bins.items()), key=lambda pair: -pair[1])
-    return OutputRule(field, of=_take(table, "of", str, where), bins=tuple(ordered))
+    return OutputRule(field, of=_take(table, "of", str, where), bins=_bins(table, where))
+
+
+def _bins(table: Mapping[str, Any], where: str) -> tuple[tuple[str, float], ...]:
+    bins = {label: _number(b, f"{where} bins {label}") for label, b in _take(table, "bins", dict, where).items()}
+    if len(bins) < 2 or len(set(bins.values())) < len(bins):
+        raise ContractError(f"{where} bins needs two labels or more, each with its own lower bound")
+    return tuple(sorted(bins.items(), key=lambda pair: -pair[1]))
 
 
 def _tables(raw: Mapping[str, Any], key: str) -> list[tuple[str, Any]]:
@@ -184,6 +198,18 @@ def _table(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ContractError(f"{where} must be a table")
     return value
+
+
+def _number(value: Any, where: str) -> float:
+    """A number as a double; infinity stands for no bound."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = nan
+        if not isnan(number):
+            return number
+    raise ContractError(f"{where} = {value!r} must be a number")
 
 
 def _take(table: Mapping[str, Any], key: str, kind: type, where: str) -> Any:

@@ -1,12 +1,16 @@
 """Predictions to bytes in the registry's wire format. Small batches by record (fastavro), large ones by column.
 
-Both give the same bytes; a prediction that its schema cannot hold is a rejection, its neighbours are encoded.
+Both give the same bytes; a prediction that its schema cannot hold is a rejection, its neighbours are encoded. What a
+schema holds is checked here: fastavro writes 1.5 into an int as 1, and pyruhvro a null into a string as "". A whole
+number fits float and double; nothing else changes its sort on the way, and numbers must be finite.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from io import BytesIO
+from math import inf
 from typing import Any
 
 import fastavro
@@ -18,10 +22,14 @@ import pyruhvro
 from scorer.core.compose import Constant, Predictions, Values
 from scorer.core.records import Headers, Outbound, RecordBatch, Rejection, Stage
 from scorer.core.schema import Node, WriterSchema
+from scorer.core.strict import INT_MAX, INT_MIN
 from scorer.core.wire import prefix
 
 COLUMN_ROWS_MIN = 12
 """From this many rows on, predictions are encoded by column. Measured: docs/why.md."""
+
+FLOAT_END = 2.0**128 - 2.0**103
+"""From here on, a double rounds to an infinite float."""
 
 TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 
@@ -84,9 +92,43 @@ def _arrow(values: Values | Constant | None, node: Node, n: int) -> pa.Array:
     if isinstance(values, (str, int)):
         return _repeated(values, kind, n) if isinstance(values, str) else pa.repeat(pa.scalar(values, kind), n)
     if values is None:
+        if not node.nullable:
+            raise ValueError("nothing to write")
         return pa.nulls(n, kind)
     array = values if isinstance(values, pa.Array) else pa.array(values)
-    return array if array.type == kind else array.cast(kind)
+    if array.type != kind:
+        if not _converts(array.type, kind):
+            raise TypeError(f"{array.type} is not written as {kind}")
+        array = array.cast(kind)
+    _demand(array, node)
+    return array
+
+
+def _converts(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether values keep their sort: what else Arrow would convert goes by record, and is rejected there."""
+    is_ = pa.types
+    if is_.is_list(wanted):
+        return is_.is_list(found) and _converts(found.value_type, wanted.value_type)
+    if is_.is_struct(wanted):
+        same = is_.is_struct(found) and [f.name for f in found] == [f.name for f in wanted]
+        return same and all(_converts(f.type, w.type) for f, w in zip(found, wanted, strict=True))
+    if is_.is_floating(wanted):
+        return bool(is_.is_integer(found) or is_.is_floating(found))
+    return bool(found == wanted or (is_.is_integer(wanted) and is_.is_integer(found)))
+
+
+def _demand(array: pa.Array, node: Node) -> None:
+    """Raises ValueError where an array holds a null or an infinite number that its schema has no place for."""
+    if array.null_count and not node.nullable:
+        raise ValueError("null in a field that is not nullable")
+    node = _of_union(node)
+    if node.kind == "array":
+        _demand(array.flatten(), node.branches[0])
+    elif node.kind == "record":
+        for at, child in enumerate(node.branches):
+            _demand(array.field(at), child)
+    elif pa.types.is_floating(array.type) and not pc.all(pc.is_finite(array)).as_py():
+        raise ValueError("a number is not finite")
 
 
 @lru_cache(maxsize=256)
@@ -95,13 +137,18 @@ def _repeated(value: str, kind: pa.DataType, n: int) -> pa.Array:
 
 
 def _arrow_type(node: Node) -> pa.DataType:
-    if node.kind == "union":
-        return _arrow_type(next(branch for branch in node.branches if branch.kind != "null"))
+    node = _of_union(node)
     if node.kind == "array":
         return pa.list_(_arrow_type(node.branches[0]))
     if node.kind == "record":
         return pa.struct([(name, _arrow_type(child)) for name, child in node.fields])
     return _ARROW[node.kind]
+
+
+def _of_union(node: Node) -> Node:
+    if node.kind != "union":
+        return node
+    return next(branch for branch in node.branches if branch.kind != "null")
 
 
 def _by_record(predictions: Predictions, writer: WriterSchema) -> tuple[list[bytes | None], list[Rejection]]:
@@ -116,19 +163,57 @@ def _by_record(predictions: Predictions, writer: WriterSchema) -> tuple[list[byt
     varying = [name for name in names if name in lists]
     encoded: list[bytes | None] = []
     rejections: list[Rejection] = []
-    head, parsed = prefix(writer.id), writer.parsed
     for at in range(len(predictions)):
-        record = {**first, **{name: lists[name][at] for name in varying}}
-        body = BytesIO()
-        body.write(head)
-        try:
-            fastavro.schemaless_writer(body, parsed, record, strict=True)
-            encoded.append(body.getvalue())
-        except Exception as error:  # fastavro raises many types; the message may quote the payload
+        body = _record({**first, **{name: lists[name][at] for name in varying}}, writer)
+        if isinstance(body, str):
             encoded.append(None)
-            row = int(predictions.rows[at])
-            rejections.append(Rejection(row, Stage.ENCODE, "unencodable", f"fastavro: {type(error).__name__}"))
+            rejections.append(Rejection(int(predictions.rows[at]), Stage.ENCODE, "unencodable", body))
+        else:
+            encoded.append(body)
     return encoded, rejections
+
+
+def _record(record: dict[str, Any], writer: WriterSchema) -> bytes | str:
+    """One prediction in the wire format, or for people why its schema cannot hold it."""
+    for name, kind, holds in _fields(writer):
+        if not holds(record[name]):
+            return f"{name} does not fit {kind}"
+    body = BytesIO()
+    body.write(prefix(writer.id))
+    try:
+        fastavro.schemaless_writer(body, writer.parsed, record, strict=True)
+    except Exception as error:  # fastavro raises many types; the message may quote the payload
+        return f"fastavro: {type(error).__name__}"
+    return body.getvalue()
+
+
+@lru_cache(maxsize=64)
+def _fields(writer: WriterSchema) -> list[tuple[str, str, Callable[[Any], bool]]]:
+    return [(name, node.kind, _holder(node)) for name, node in writer.root.fields]
+
+
+def _holder(node: Node) -> Callable[[Any], bool]:
+    """Whether a Python value is one of the node's, by its very type: no bool for an int, no int for a bool."""
+    inner = [_holder(branch) for branch in node.branches]
+    names = {name for name, _ in node.fields}
+    holders: dict[str, Callable[[Any], bool]] = {
+        "null": lambda value: value is None,
+        "boolean": lambda value: type(value) is bool,
+        "int": lambda value: type(value) is int and INT_MIN <= value <= INT_MAX,
+        "long": lambda value: type(value) is int and -(1 << 63) <= value < 1 << 63,
+        "float": lambda value: type(value) in (float, int) and abs(value) < FLOAT_END,
+        "double": lambda value: type(value) in (float, int) and abs(value) < inf,
+        "string": lambda value: type(value) is str,
+        "enum": lambda value: value in node.symbols,
+        "array": lambda value: type(value) is list and all(map(inner[0], value)),
+        "union": lambda value: any(holds(value) for holds in inner),
+        "record": lambda value: (
+            type(value) is dict
+            and value.keys() == names
+            and all(holds(value[name]) for (name, _), holds in zip(node.fields, inner, strict=True))
+        ),
+    }
+    return holders.get(node.kind, lambda _: False)
 
 
 def _take(predictions: Predictions, name: str) -> Any:

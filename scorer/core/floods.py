@@ -40,11 +40,9 @@ class FloodWatch:
     def saw(self, rows: int, rejections: list[Rejection]) -> str | None:
         """Takes note of a batch. Returns for people why the stream has to halt, or None."""
         self._count(rows, len(rejections))
-        self._extend_run(rows, rejections)
-        if self.run > self.limit.run_rows_max:
-            return (
-                f"{self.run} records in a row were rejected, more than {self.limit.run_rows_max}{_latest(rejections)}"
-            )
+        longest = self._extend_run(rows, rejections)
+        if longest > self.limit.run_rows_max:
+            return f"{longest} records in a row were rejected, more than {self.limit.run_rows_max}{_latest(rejections)}"
         if self.rows >= self.limit.window_rows and self.rejected > self.limit.ratio_max * self.rows:
             share = f"{self.rejected} of the latest {self.rows} records"
             return f"{share} were rejected, more than {self.limit.ratio_max:.0%}{_latest(rejections)}"
@@ -59,18 +57,17 @@ class FloodWatch:
             self.rows -= gone_rows
             self.rejected -= gone_rejected
 
-    def _extend_run(self, rows: int, rejections: list[Rejection]) -> None:
-        """The run goes on through a batch's first rows and starts anew behind its last good one."""
+    def _extend_run(self, rows: int, rejections: list[Rejection]) -> int:
+        """The longest run in this batch, whatever came before counted in; `run` is what goes on into the next."""
         bad = {rejection.row for rejection in rejections}
-        if len(bad) == rows:
-            self.run += rows
-            return
-        first_good = next(row for row in range(rows) if row not in bad)
-        if self.run + first_good > self.limit.run_rows_max:
-            self.run += first_good
-            return
-        last_good = next(row for row in range(rows - 1, -1, -1) if row not in bad)
-        self.run = rows - 1 - last_good
+        if not bad:
+            self.run = 0
+            return 0
+        longest = 0
+        for row in range(rows):
+            self.run = self.run + 1 if row in bad else 0
+            longest = max(longest, self.run)
+        return longest
 
 
 def _latest(rejections: list[Rejection]) -> str:

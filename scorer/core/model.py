@@ -47,10 +47,10 @@ class Model:
 
 
 def load_model(bundle: Bundle) -> Model:
-    """Loads a bundle from its bytes.
+    """Loads a bundle from its bytes. Whether contract and graph fit each other is proved in proof.py.
 
     Raises:
-        ContractError: the ONNX file is too large or broken, or the contract names an input or output that it lacks.
+        ContractError: the contract is wrong, or the ONNX file is too large, broken, or takes what is not served.
     """
     onnx = bundle.files["model.onnx"]
     if len(onnx) > ONNX_BYTES_MAX:
@@ -60,15 +60,14 @@ def load_model(bundle: Bundle) -> Model:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False  # the arena only grows, and batch sizes vary
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its error lines quote values of the payload; the exception tells us enough
     try:
         session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ContractError(f"{bundle.place}: model.onnx cannot be loaded: {error}") from error
     inputs = {each.name: _tensor(each, bundle) for each in session.get_inputs()}
     outputs = {each.name: _tensor(each, bundle) for each in session.get_outputs() if each.type in DTYPES}
-    interface = Interface(bundle.contract, inputs, outputs)
-    return Model(bundle, interface, session, _wanted(bundle.contract))
+    return Model(bundle, Interface(bundle.contract, inputs, outputs), session, _wanted(bundle.contract))
 
 
 def predict(model: Model, tensors: Mapping[str, Array], rows: Rows) -> tuple[dict[str, Array], Rows, list[Rejection]]:
@@ -95,7 +94,7 @@ def predict(model: Model, tensors: Mapping[str, Array], rows: Rows) -> tuple[dic
         try:
             pieces.append(_run(model, tensors if len(indices) == n else _subset(tensors, indices), len(indices)))
             good.append(indices)
-        except _RUN_ERRORS as error:
+        except Exception as error:  # ONNX Runtime's own errors share no base class; messages may quote the payload
             if len(indices) > 1:  # isolate the bad rows by halves, the first half first
                 middle = len(indices) // 2
                 pending += [indices[middle:], indices[:middle]]
@@ -106,10 +105,6 @@ def predict(model: Model, tensors: Mapping[str, Array], rows: Rows) -> tuple[dic
     outputs = pieces[0] if len(pieces) == 1 else _joined(pieces)
     kept = np.concatenate(good)
     return _finite(outputs, kept, rows, rejections)
-
-
-_RUN_ERRORS = (RuntimeError, ValueError)
-"""What ONNX Runtime raises from run(): its own exceptions are RuntimeErrors, wrong shapes ValueErrors."""
 
 
 def _run(model: Model, tensors: Mapping[str, Array], n: int) -> dict[str, Array]:

@@ -73,12 +73,12 @@ class Ledger:
                 self.committed[partition] = max(offset, self.committed.get(partition, -1))
 
     def assign(self, positions: Mapping[int, int]) -> None:
-        """Starts to keep partitions, from the positions where reading starts."""
+        """Starts to keep partitions, from the positions where reading starts; work from before counts no more."""
+        self.drop(positions)
         self._generation += 1
         for partition, offset in positions.items():
             self.generations[partition] = self._generation
             self.committed[partition] = offset
-            self.confirmed.pop(partition, None)
 
     def drop(self, partitions: Iterable[int]) -> None:
         """Forgets partitions that now belong to somebody else; their batches still wait for deliveries."""

@@ -62,7 +62,8 @@ class Publisher(Protocol):
     def publish(self, outbound: Outbound, letters: Sequence[DeadLetter], batch: InFlight) -> list[int]:
         """Hands a batch to the client, in order. `batch.outstanding` is counted down as deliveries are confirmed.
 
-        Returns the indices in `outbound` of predictions that are too large for the broker; they count as confirmed.
+        Returns the indices in `outbound` of predictions that are too large for the broker. They stay outstanding: the
+        caller publishes a dead letter in the place of each, with the same `batch`.
         """
 
     def poll(self, wait_ms: int) -> None:

@@ -1,9 +1,9 @@
 """Avro schemas as a resolved tree, and which of them are admitted as writer schemas.
 
 A schema comes from a registry and is untrusted. What is admitted can be decoded in bounded time and memory: no
-recursion, no array whose items may take zero bytes (a map's items carry a key), bounded size. Logical types are kept
-as notes on the node and stripped before decoding, so that the bytes decide what a value is and a writer that adds a
-logical type changes nothing for a model.
+recursion, no array whose items may take zero bytes (a map's items carry a key), few fields that take no bytes, bounded
+size and depth, both counted with references resolved. Logical types are kept as notes on the node and stripped before
+decoding, so that the bytes decide what a value is and a writer that adds a logical type changes nothing for a model.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import fastavro
 
@@ -20,6 +20,10 @@ from scorer.core.errors import ContractError
 
 SCHEMA_BYTES_MAX = 1 << 20
 DEPTH_MAX = 32
+NODES_MAX = 20_000
+FREE_FIELDS_MAX = 8
+"""How many fields of records may take no bytes at all, such as a plain null: each makes a value out of nothing."""
+
 PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
 
@@ -62,7 +66,7 @@ class WriterSchema:
 
     Attributes:
         id: the registry's id.
-        text: the schema as JSON, without logical types and docs.
+        text: the schema as JSON: layout and defaults, without logical types and docs.
         root: its tree; always a record.
     """
 
@@ -92,16 +96,17 @@ def writer_schema(schema_id: int, text: str) -> WriterSchema:
         raise ContractError(f"schema {schema_id} has {len(text)} characters, more than {SCHEMA_BYTES_MAX}")
     try:
         raw = json.loads(text)
-        fastavro.parse_schema(raw)
-    except Exception as error:
+        bare = _bare(raw)
+        fastavro.parse_schema(bare)
+        root = _resolve(raw, "", {}, 0)
+    except ContractError as error:
+        raise ContractError(f"schema {schema_id} {error}") from error
+    except Exception as error:  # whatever a hostile text makes the parsers raise, RecursionError included
         raise ContractError(f"schema {schema_id} is no valid Avro schema: {type(error).__name__}: {error}") from error
-    root = _resolve(raw, "", {}, schema_id, 0)
-    if root.kind != "record":
-        raise ContractError(f"schema {schema_id} is of type {root.kind}; events and predictions are records")
-    for path, node in walk(root):
-        if node.kind == "array" and _bytes_min(node.branches[0]) == 0:
-            raise ContractError(f"schema {schema_id}: items of {path} may take zero bytes, so a few bytes fill memory")
-    return WriterSchema(schema_id, json.dumps(_bare(raw)), root)
+    problem = _problem(root)
+    if problem:
+        raise ContractError(f"schema {schema_id} {problem}")
+    return WriterSchema(schema_id, json.dumps(bare), root)
 
 
 def walk(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
@@ -112,64 +117,118 @@ def walk(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
         yield from walk(child, path + step)
 
 
-def _resolve(raw: Any, namespace: str, names: dict[str, Node | None], schema_id: int, depth: int) -> Node:
+def _problem(root: Node) -> str | None:
+    """Why a schema is not admitted, or None."""
+    if root.kind != "record":
+        return f"is of type {root.kind}; events and predictions are records"
+    nodes, depth = _extent(root, {})
+    if nodes > NODES_MAX:  # first, since all that follows visits every node
+        return f"has {nodes} types when its references are resolved, more than {NODES_MAX}"
     if depth > DEPTH_MAX:
-        raise ContractError(f"schema {schema_id} is nested deeper than {DEPTH_MAX}")
+        return f"is nested deeper than {DEPTH_MAX} when its references are resolved"
+    free = 0
+    for path, node in walk(root):
+        if node.kind == "array" and _bytes_min(node.branches[0]) == 0:
+            return f"is a bomb: items of {path} may take zero bytes, so a few bytes fill memory"
+        free += node.kind == "record" and sum(_bytes_min(child) == 0 for child in node.branches)
+    return f"has {free} fields that take no bytes, more than {FREE_FIELDS_MAX}" if free > FREE_FIELDS_MAX else None
+
+
+def _extent(node: Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """How many nodes a tree has and how deep it is. Shared parts are measured once, as there may be 2^n paths."""
+    found = known.get(id(node))
+    if found is None:
+        parts = [_extent(child, known) for child in node.branches]
+        found = 1 + sum(nodes for nodes, _ in parts), 1 + max((depth for _, depth in parts), default=-1)
+        known[id(node)] = found
+    return found
+
+
+def _resolve(raw: Any, namespace: str, names: dict[str, Node | None], depth: int) -> Node:
+    """The tree of a schema that fastavro takes. Raises ContractError where fastavro is too lax."""
+    if depth > DEPTH_MAX:
+        raise ContractError(f"is nested deeper than {DEPTH_MAX}")
     if isinstance(raw, str):
-        return _named(raw, namespace, names, schema_id)
+        return _named(raw, namespace, names)
     if isinstance(raw, list):
-        return Node("union", tuple(("", _resolve(b, namespace, names, schema_id, depth + 1)) for b in raw))
+        return Node("union", tuple(("", _resolve(b, namespace, names, depth + 1)) for b in raw))
     kind, logical = raw["type"], str(raw.get("logicalType", ""))
-    if isinstance(kind, (dict, list)) or kind not in PRIMITIVES | {"record", "error", "enum", "array", "map", "fixed"}:
-        return _resolve(kind, namespace, names, schema_id, depth + 1)
     if kind in PRIMITIVES:
         return Node(kind, logical=logical)
     if kind in ("array", "map"):
         item = raw["items" if kind == "array" else "values"]
-        return Node(kind, (("item", _resolve(item, namespace, names, schema_id, depth + 1)),), logical=logical)
+        return Node(kind, (("item", _resolve(item, namespace, names, depth + 1)),), logical=logical)
     full, space = _full_name(raw, namespace)
     if kind == "enum":
-        node = Node("enum", symbols=tuple(raw["symbols"]))
+        node = Node("enum", symbols=_symbols(raw["symbols"], full))
     elif kind == "fixed":
-        node = Node("fixed", size=int(raw["size"]), logical=logical)
+        node = Node("fixed", size=_size(raw["size"], full), logical=logical)
     else:
         names[full] = None
-        fields = ((f["name"], _resolve(f["type"], space, names, schema_id, depth + 1)) for f in raw["fields"])
-        node = Node("record", tuple(fields))
+        given = _field_names(raw["fields"], full)
+        types = (_resolve(f["type"], space, names, depth + 1) for f in raw["fields"])
+        node = Node("record", tuple(zip(given, types, strict=True)))
     names[full] = node
     return node
 
 
-def _named(name: str, namespace: str, names: dict[str, Node | None], schema_id: int) -> Node:
+def _named(name: str, namespace: str, names: dict[str, Node | None]) -> Node:
     if name in PRIMITIVES:
         return Node(name)
     full = name if "." in name or not namespace else f"{namespace}.{name}"
-    found = names.get(full)
+    found = names[full]
     if found is None:
-        raise ContractError(f"schema {schema_id} is recursive: {full} contains itself")
+        raise ContractError(f"is recursive: {full} contains itself")
     return found
 
 
 def _full_name(raw: dict[str, Any], namespace: str) -> tuple[str, str]:
     """The full name of a named type, and the namespace for what it contains."""
     name = str(raw["name"])
-    space = name.rpartition(".")[0] if "." in name else str(raw.get("namespace", namespace))
+    space = name.rpartition(".")[0] if "." in name else str(raw.get("namespace", namespace) or "")
     short = name.rpartition(".")[2]
     return (f"{space}.{short}" if space else short), space
 
 
+def _field_names(fields: Any, record: str) -> tuple[str, ...]:
+    if not isinstance(fields, list) or not _are_texts(names := [f["name"] for f in fields]):
+        raise ContractError(f"has a record {record} whose fields are no list of named fields")
+    if len(set(names)) < len(names):
+        raise ContractError(f"has a record {record} with two fields of one name")
+    return tuple(names)
+
+
+def _symbols(symbols: Any, enum: str) -> tuple[str, ...]:
+    if not isinstance(symbols, list) or not _are_texts(symbols):
+        raise ContractError(f"has an enum {enum} whose symbols are no list of names")
+    return tuple(symbols)
+
+
+def _size(size: Any, fixed: str) -> int:
+    if type(size) is not int or size < 0:
+        raise ContractError(f"has a fixed {fixed} whose size is no whole number of bytes")
+    return size
+
+
+def _are_texts(values: list[Any]) -> TypeGuard[list[str]]:
+    return all(isinstance(value, str) for value in values)
+
+
+_LAYOUT = ("type", "name", "namespace", "fields", "symbols", "size", "items", "values", "default")
+
+
 def _bare(raw: Any) -> Any:
-    """The schema without logical types (the bytes decide) and without docs (less to hash)."""
+    """The schema's layout and defaults, and nothing else that could change a value or that a parser trips over."""
     if isinstance(raw, list):
         return [_bare(branch) for branch in raw]
     if not isinstance(raw, dict):
         return raw
-    kept = {key: value for key, value in raw.items() if key not in ("logicalType", "doc", "precision", "scale")}
-    for key in ("type", "items", "values"):
+    kept = {key: raw[key] for key in _LAYOUT if key in raw}
+    for key in ("type", "items", "values", "fields"):
         if key in kept:
             kept[key] = _bare(kept[key])
-    if isinstance(kept.get("fields"), list):
-        kept["fields"] = [_bare(f) for f in kept["fields"]]
+    if kept.get("type") == "error":  # a record by another name, which pyruhvro does not know
+        kept["type"] = "record"
     return kept
 
 

@@ -1,0 +1,94 @@
+"""`scorer config`: what is set, by whom, and whether it holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from scorer.cli.options import AsJson, ConfigFile, Sets, add_command, load
+from scorer.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from scorer.cli.layers import Loaded
+    from scorer.cli.settings import Settings
+
+app = typer.Typer(help="Show and check the settings.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def show(config: ConfigFile = None, sets: Sets = None, as_json: AsJson = False) -> None:
+    """Print every setting that counts, with where it came from. Secrets are printed as ***."""
+    loaded = load(config, sets)
+    rows = {key: _shown(value) for key, value in _effective(loaded).items()}
+    if as_json:
+        document = {key: {"value": value, "origin": loaded.origins[key]} for key, value in rows.items()}
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    lines = {key: f"{key} = {_toml(value)}" for key, value in rows.items()}
+    width = min(max(map(len, lines.values())), 70)
+    for key, line in lines.items():
+        typer.echo(f"{line:<{width}}  # {loaded.origins[key]}")
+
+
+def check(config: ConfigFile = None, sets: Sets = None) -> None:
+    """Check the settings, the secrets and the paths in them, without asking any neighbour. Exit code 3 if not ok."""
+    loaded = load(config, sets)
+    if loaded.file is None and not loaded.settings.streams:
+        raise ConfigError("there is no scorer.toml in this folder and no stream is set: give --config PATH")
+    if problems := list(_problems(loaded)):
+        raise ConfigError("\n".join(problems))
+    typer.echo("ok")
+
+
+add_command(app, show, "scorer config show", "scorer config show --json", "scorer config show --set batch.rows_max=500")
+add_command(app, check, "scorer config check", "scorer config check --config deploy/scorer.toml")
+
+
+def _effective(loaded: Loaded) -> dict[str, object]:
+    from scorer.cli.keys import effective
+
+    return effective(loaded.settings)
+
+
+def _shown(value: object) -> str | int | float | bool | None:
+    """A value as it may be printed; a Secret's text is ***."""
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _toml(value: str | int | float | bool | None) -> str:
+    return "(unset)" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _problems(loaded: Loaded) -> Iterator[str]:
+    for read in _secrets(loaded.settings):
+        try:
+            read()
+        except ConfigError as error:
+            yield str(error)
+    for key, path in _paths(loaded.settings):
+        if not path.exists():
+            yield f"{loaded.origins[key]}: {key} = {path} does not exist"
+
+
+def _secrets(settings: Settings) -> Iterator[Callable[[], object]]:
+    for value in (
+        *settings.kafka.shared.values(),
+        *settings.kafka.consumer.values(),
+        *settings.kafka.producer.values(),
+    ):
+        if not isinstance(value, str | int | float):
+            yield value.reveal
+    if settings.registry.password:
+        yield settings.registry.password.reveal
+
+
+def _paths(settings: Settings) -> Iterator[tuple[str, Path]]:
+    if settings.registry.folder:
+        yield "registry.url", settings.registry.folder
+    if settings.registry.ca:
+        yield "registry.ca", settings.registry.ca
+    for stream in settings.streams:
+        yield f"streams.{stream.name}.bundle", stream.bundle

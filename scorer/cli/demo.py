@@ -1,0 +1,135 @@
+"""`scorer demo`: everything on this machine, from nothing to predictions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scorer.cli.exits import ExitCode
+from scorer.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from scorer.local.demo import Plan
+    from scorer.local.demo_load import Outcome
+
+
+def demo(
+    csv: Annotated[Path | None, typer.Option(help="Stream this file: Bank Marketing or Online Retail.")] = None,
+    events: Annotated[int, typer.Option(min=100, max=1_000_000, help="Sample leads; logins are a quarter.")] = 20_000,
+    broker: Annotated[str, typer.Option(help="kafka (a real one) or mock (offline, no guarantees).")] = "kafka",
+    folder: Annotated[Path, typer.Option(help="Where broker, settings and logs live.")] = Path(".demo"),
+    as_json: AsJson = False,
+) -> None:
+    """Start a real Kafka, send events, score them with real worker processes, read the predictions back.
+
+    Needs no Docker and no Java. Exit code 0 only if every event is accounted for.
+    """
+    from scorer.core.errors import ConfigError
+    from scorer.local.demo import Plan, run_demo
+
+    if broker not in ("kafka", "mock"):
+        raise ConfigError(f"--broker {broker}: kafka or mock")
+    if broker == "mock":
+        events = min(events, 4_000)
+    plan = Plan(folder.resolve(), csv.resolve() if csv else None, events, events // 4, broker)
+    with _Steps() as steps:
+        outcome = run_demo(plan, steps.say, steps.progress)
+    summary = _summary(outcome)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+    else:
+        _print(summary, outcome, plan)
+    if outcome.problem:
+        raise typer.Exit(ExitCode.FAILURE)
+
+
+def _summary(outcome: Outcome) -> dict[str, Any]:
+    p50, p99, count = outcome.tally.percentiles(outcome.paced_since_ms)
+    return {
+        "events": outcome.total,
+        "events_by_stream": outcome.sent,
+        "predictions": len(outcome.tally.predicted),
+        "dead_letters": dict(outcome.tally.reasons()),
+        "repeats": outcome.tally.repeats,
+        "events_per_s": round(outcome.burst / outcome.burst_s) if outcome.burst_s else None,
+        "delay_ms": {"p50": p50, "p99": p99, "events": count},
+        "problem": outcome.problem,
+    }
+
+
+def _print(summary: dict[str, Any], outcome: Outcome, plan: Plan) -> None:
+    kinds = ", ".join(f"{count:,} {kind}s" for kind, count in summary["events_by_stream"].items())
+    delay = summary["delay_ms"]
+    letters = sum(summary["dead_letters"].values())
+    typer.echo(f"\nevents        {summary['events']:>8,}   {kinds}")
+    typer.echo(f"predictions   {summary['predictions']:>8,}   {summary['repeats']} repeated")
+    typer.echo(
+        f"dead letters  {letters:>8,}" + ("   (bad events, sent on purpose)" if letters and not plan.csv else "")
+    )
+    for reason, count in sorted(summary["dead_letters"].items()):
+        typer.echo(f"              {count:>8,}   {reason}")
+    typer.echo(f"events/s      {summary['events_per_s'] or 0:>8,}   in the burst, all processes on this machine")
+    typer.echo(
+        f"delay         p50 {delay['p50']:.0f} ms, p99 {delay['p99']:.0f} ms from send to a subscriber's receipt"
+    )
+    for topic, predictions in outcome.tally.examples.items():
+        typer.echo(f"\n{topic}")
+        for prediction in predictions:
+            typer.echo(f"  {_readable(prediction)}")
+    if outcome.problem:
+        typer.echo(f"\nNOT every event is accounted for: {outcome.problem}; the workers' log: {plan.folder}/worker.log")
+        return
+    typer.echo("\nevery event is accounted for.  Go on with:")
+    typer.echo("  scorer local up                   a Kafka that stays")
+    typer.echo("  scorer setup && scorer worker     topics, schemas, and the worker, by scorer.toml")
+    typer.echo("  scorer send lead -n 1000          events; scorer watch lead follows the predictions")
+    typer.echo("  scorer model init MODEL.onnx --schema EVENT.avsc     your own model")
+
+
+def _readable(prediction: dict[str, Any]) -> str:
+    if "bucket" in prediction:
+        return f"{prediction['lead_id']:<24} score {prediction['score']:.3f}   bucket {prediction['bucket']}"
+    products = " ".join(item["product_code"] for item in prediction["items"][:6])
+    return f"{prediction['customer_id']:<24} {products} ..."
+
+
+@dataclass(slots=True)
+class _Steps:
+    """Steps and progress on stderr; a bar on a terminal, a line per step elsewhere."""
+
+    progress_bar: Any = None
+    task: Any = None
+
+    def __enter__(self) -> _Steps:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        console = Console(stderr=True)
+        self.progress_bar = Progress(
+            TextColumn("  accounted for"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self.progress_bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress_bar.stop()
+
+    def say(self, text: str) -> None:
+        """Prints one step."""
+        self.progress_bar.console.print(f"- {text}", highlight=False)
+
+    def progress(self, done: int, total: int) -> None:
+        """Moves the bar."""
+        if self.task is None:
+            self.task = self.progress_bar.add_task("", total=total)
+        self.progress_bar.update(self.task, completed=done, total=total)

@@ -1,0 +1,81 @@
+"""Secrets: where they are found, and that they are never printed.
+
+Guarantee: a Secret's repr and str are `***`, in every message, log line and dump; only `reveal` gives the text, and
+it reads the file then, so that commands which need no secret work where it is not mounted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scorer.core.errors import ConfigError
+
+HIDDEN = "***"
+SECRET_BYTES_MAX = 65_536
+_CREDENTIALS = re.compile(r"://\S*@")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A text that is used and never shown.
+
+    Attributes:
+        key: the setting, for messages.
+        place: where it is found, for people: "file PATH" or "variable NAME"; "" if it stood in the setting itself.
+        path: the file that holds it.
+        value: the text, where it is known already.
+    """
+
+    key: str
+    place: str = ""
+    path: Path | None = None
+    value: str | None = None
+
+    def reveal(self) -> str:
+        """The text, without one line end at its end.
+
+        Raises:
+            ConfigError: the file cannot be read or is empty, or the variable is not set.
+        """
+        if self.value is not None:
+            return self.value
+        if self.path is None:
+            raise ConfigError(f"{self.key}: the {self.place} is not set")
+        return self._read(self.path)
+
+    def _read(self, path: Path) -> str:
+        try:
+            with path.open("rb") as file:
+                content = file.read(SECRET_BYTES_MAX + 1)
+        except OSError as error:
+            raise ConfigError(f"{self.key}: the {self.place} cannot be read: {error.strerror}") from None
+        if len(content) > SECRET_BYTES_MAX:
+            raise ConfigError(f"{self.key}: the {self.place} is longer than {SECRET_BYTES_MAX} bytes")
+        try:
+            text = content.decode()
+        except UnicodeDecodeError:
+            raise ConfigError(f"{self.key}: the {self.place} is not UTF-8") from None
+        text = text.removesuffix("\n").removesuffix("\r")
+        if not text:
+            raise ConfigError(f"{self.key}: the {self.place} is empty")
+        return text
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+
+def secret_from(key: str, reference: Mapping[str, str], folder: Path, environ: Mapping[str, str]) -> Secret:
+    """The secret that `{ file = "PATH" }` (relative to `folder`) or `{ env = "NAME" }` points to."""
+    if "file" in reference:
+        path = folder / reference["file"]
+        return Secret(key, f"file {path}", path=path)
+    name = reference["env"]
+    return Secret(key, f"variable {name}", value=environ.get(name) or None)
+
+
+def has_credentials(text: str) -> bool:
+    """Whether a text holds a URL with a user or a password in it."""
+    return _CREDENTIALS.search(text) is not None

@@ -1,0 +1,226 @@
+"""The settings: their names, types, defaults and limits, frozen once they are read.
+
+Guarantee: a Settings object has passed every check that needs no neighbour. It holds no readable secret: what may
+not be printed is a Secret, and `kafka_for` is the one place that turns Kafka's into plain text.
+docs/configuration.md describes each setting; a test compares it with these models.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from scorer.cli.librdkafka import PROPERTIES, Client
+from scorer.cli.nearest import did_you_mean
+from scorer.cli.secrets import Secret
+from scorer.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from scorer.core.floods import FloodLimit
+    from scorer.core.ports import BatchLimits
+
+FOLDER_SCHEME = "folder:"
+URL_OR_FOLDER = "http:, https: or folder:PATH"
+KafkaValue = str | int | float | bool | InstanceOf[Secret]
+Topic = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]+$", max_length=249)]
+
+
+class Table(BaseModel):
+    """How every table is checked: no unknown key, no conversion between types, no change afterwards."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        hide_input_in_errors=True,
+    )
+
+
+class Kafka(Table):
+    """librdkafka's own properties: for all clients, and what one kind of client has otherwise."""
+
+    shared: Mapping[str, KafkaValue] = {"bootstrap.servers": "127.0.0.1:9092"}
+    consumer: Mapping[str, KafkaValue] = {}
+    producer: Mapping[str, KafkaValue] = {}
+
+
+class Registry(Table):
+    """Where schemas come from."""
+
+    url: Annotated[str, URL_OR_FOLDER] = "http://127.0.0.1:8081"
+    timeout_ms_max: Annotated[int, Field(ge=1, le=60_000)] = 3000
+    grace_ms_max: Annotated[int, Field(ge=0, le=3_600_000)] = 10_000
+    cache: Path = Path("~/.cache/scorer/schemas")
+    username: Annotated[str, Field(min_length=1)] | None = None
+    password: InstanceOf[Secret] | None = None
+    ca: Path | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, url: str) -> str:
+        if url.startswith(FOLDER_SCHEME) and url != FOLDER_SCHEME:
+            return url
+        scheme, _, rest = url.partition("://")
+        if scheme not in ("http", "https") or not rest or any(mark in rest for mark in "?# "):
+            raise ValueError("should be http://HOST:PORT, https://HOST:PORT or folder:PATH, without a query")
+        return url
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that stands in for a registry, or None where there is a real one."""
+        return Path(self.url.removeprefix(FOLDER_SCHEME)) if self.url.startswith(FOLDER_SCHEME) else None
+
+
+class Batch(Table):
+    """When a micro-batch is closed."""
+
+    rows_max: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    wait_ms_max: Annotated[int, Field(ge=0, le=10_000)] = 5
+    value_bytes_max: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1 << 20
+
+    @property
+    def limits(self) -> BatchLimits:
+        """The same, as the core takes it."""
+        from scorer.core.ports import BatchLimits
+
+        return BatchLimits(self.rows_max, self.wait_ms_max, self.value_bytes_max)
+
+
+class Rejections(Table):
+    """When rejections halt the stream."""
+
+    ratio_max: Annotated[float, Field(gt=0, le=1)] = 0.5
+    window_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
+    run_rows_max: Annotated[int, Field(ge=1, le=10_000_000)] = 500
+
+    @property
+    def limit(self) -> FloodLimit:
+        """The same, as the core takes it."""
+        from scorer.core.floods import FloodLimit
+
+        return FloodLimit(self.ratio_max, self.window_rows, self.run_rows_max)
+
+
+class Commit(Table):
+    """When offsets are committed."""
+
+    every_ms: Annotated[int, Field(ge=1, le=60_000)] = 500
+
+
+class Shutdown(Table):
+    """How long draining may take."""
+
+    grace_ms_max: Annotated[int, Field(ge=0, le=600_000)] = 20_000
+    revoke_ms_max: Annotated[int, Field(ge=0, le=240_000)] = 10_000
+
+
+class Metrics(Table):
+    """Where /metrics and the health checks are served."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=-1, le=65_535)] = 9464
+
+
+class Log(Table):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class Stream(Table):
+    """One input topic with its output topic and its model. `from` is a word of Python's, hence `from_topic`."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=100)]
+    bundle: Path
+    from_topic: Annotated[Topic, Field(validation_alias="from")]
+    to_topic: Annotated[Topic, Field(validation_alias="to")]
+    dead_letters: Annotated[
+        Topic, Field(default_factory=lambda data: f"{data.get('from_topic', '')}.dead-letter", validate_default=True)
+    ]
+    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    start: Literal["earliest", "latest"] = "earliest"
+    profile: Literal["paced", "eager"] = "paced"
+    headers: Literal["none", "trace"] = "none"
+
+    @field_validator("delivery")
+    @classmethod
+    def _is_built(cls, delivery: str) -> str:
+        if delivery == "exactly_once":
+            raise ValueError('is not built yet: use "at_least_once"; a repeat carries the same prediction_id')
+        return delivery
+
+
+class Settings(Table):
+    """Everything that can be set."""
+
+    group: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]+$", max_length=200)] = "scorer"
+    kafka: Kafka = Kafka()
+    registry: Registry = Registry()
+    batch: Batch = Batch()
+    rejections: Rejections = Rejections()
+    commit: Commit = Commit()
+    shutdown: Shutdown = Shutdown()
+    metrics: Metrics = Metrics()
+    log: Log = Log()
+    streams: tuple[Stream, ...] = ()
+
+    @model_validator(mode="after")
+    def _streams_fit_together(self) -> Self:
+        for name, count in Counter(stream.name for stream in self.streams).items():
+            if count > 1:
+                raise _conflict(f"streams.{name}.name", "names more than one stream")
+        inputs = {stream.from_topic: stream.name for stream in self.streams}
+        outputs = {stream.to_topic: stream.name for stream in self.streams}
+        for stream in self.streams:
+            letters = stream.dead_letters
+            if letters in inputs:
+                text = f'= "{letters}" is what stream {inputs[letters]} reads: its rejections would go round for ever'
+                raise _conflict(f"streams.{stream.name}.dead_letters", text)
+            if letters in outputs:
+                text = f'= "{letters}" is where stream {outputs[letters]} publishes predictions: give it another topic'
+                raise _conflict(f"streams.{stream.name}.dead_letters", text)
+            if stream.to_topic == stream.from_topic:
+                text = f'= "{stream.to_topic}" is what the stream reads: its predictions would go round for ever'
+                raise _conflict(f"streams.{stream.name}.to", text)
+        if self.metrics.port > 0 and self.metrics.port + len(self.streams) - 1 > 65_535:
+            raise _conflict("metrics.port", f"leaves no port for each of the {len(self.streams)} streams")
+        return self
+
+    def kafka_for(self, client: Literal["consumer", "producer", "admin"]) -> dict[str, Any]:
+        """librdkafka's properties for one kind of client, secrets in plain text: never log it.
+
+        Properties of [kafka] that are for the other kind of client only are left out.
+
+        Raises:
+            ConfigError: a secret cannot be read.
+        """
+        own = {"consumer": self.kafka.consumer, "producer": self.kafka.producer, "admin": {}}[client]
+        understood = (Client.ANY, client)
+        shared = {name: value for name, value in self.kafka.shared.items() if PROPERTIES[name].client in understood}
+        merged = {**shared, **own}
+        return {name: value.reveal() if isinstance(value, Secret) else value for name, value in merged.items()}
+
+    def stream(self, name: str) -> Stream:
+        """The stream of that name.
+
+        Raises:
+            ConfigError: there is none; the message says which there are.
+        """
+        for stream in self.streams:
+            if stream.name == name:
+                return stream
+        names = [stream.name for stream in self.streams]
+        there = f"there are {', '.join(names)}" if names else "no stream is configured"
+        raise ConfigError(f"there is no stream {name}{did_you_mean(name, names) or f'; {there}'}")
+
+
+def _conflict(key: str, text: str) -> PydanticCustomError:
+    return PydanticCustomError("conflict", "{text}", {"text": text, "key": key})

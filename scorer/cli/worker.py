@@ -1,0 +1,64 @@
+"""`scorer worker`: serves streams, one process each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scorer.cli.exits import ExitCode
+from scorer.cli.options import ConfigFile, Sets, load
+from scorer.core.errors import ConfigError
+
+SUPERVISED = "SCORER_SUPERVISED"
+
+
+def worker(
+    streams: Annotated[
+        list[str] | None, typer.Argument(metavar="[STREAM]...", help="Streams of the settings; all by default.")
+    ] = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+) -> None:
+    """Score streams until told to stop: one process per stream, watched over when there are several.
+
+    SIGTERM and Ctrl+C drain, commit and leave the group; a second signal ends at once.
+    """
+    from scorer.edges.logs import configure, reporter
+
+    settings = load(config, sets).settings
+    names = streams or [stream.name for stream in settings.streams]
+    if not names:
+        raise ConfigError("no stream is configured: add [[streams]] to scorer.toml, or give --config PATH")
+    chosen = [settings.stream(name) for name in names]
+    configure(settings.log.level, settings.log.format)
+    if len(chosen) > 1:
+        raise typer.Exit(_supervise([stream.name for stream in chosen], config, sets, settings.shutdown.grace_ms_max))
+    from scorer.cli.wiring import run_stream
+    from scorer.edges.machine import end_with_parent
+
+    if os.environ.get(SUPERVISED):
+        end_with_parent()
+    report = reporter(stream=chosen[0].name)
+    raise typer.Exit(run_stream(settings, chosen[0], report))
+
+
+def _supervise(names: list[str], config: Path | None, sets: list[str] | None, grace_ms_max: int) -> int:
+    from scorer.cli.stopping import stopped_by_signals
+    from scorer.edges.clock import SystemClock
+    from scorer.edges.logs import reporter
+    from scorer.services.supervisor import Child, Supervisor
+
+    flags = [flag for value in sets or [] for flag in ("--set", value)]
+    flags += ["--config", str(config)] if config else []
+    os.environ[SUPERVISED] = "1"
+    children = [Child(name, [sys.executable, "-m", "scorer", "worker", name, *flags]) for name in names]
+    hopeless = frozenset({int(ExitCode.INVALID), int(ExitCode.USAGE)})
+    margin_ms = 5_000
+    supervisor = Supervisor(
+        children, SystemClock(), reporter(), stopped_by_signals(), hopeless, grace_ms_max + margin_ms
+    )
+    return supervisor.run()

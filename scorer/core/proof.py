@@ -1,0 +1,178 @@
+"""Proof, before anything is served, that a contract fits its ONNX graph, the event's schemas and the prediction's.
+
+Each problem names the exact input, output or field path and what to do. An empty list is the proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+
+import numpy as np
+
+from scorer.core.bind import bind
+from scorer.core.compose import PROVENANCE
+from scorer.core.contract import REJECT, InputRule, OutputRule
+from scorer.core.schema import Node, WriterSchema
+from scorer.core.signature import Interface, Tensor
+
+_AVRO_TAKES: Mapping[str, tuple[str, ...]] = {
+    "f": ("float", "double"),
+    "i": ("int", "long", "float", "double"),
+    "b": ("boolean",),
+    "O": ("string", "enum"),
+}
+
+
+def signature_problems(interface: Interface) -> list[str]:
+    """Where the contract does not fit the ONNX graph."""
+    contract = interface.contract
+    fed = {rule.name for rule in contract.inputs}
+    problems = [
+        f"ONNX input {name} is fed by nothing; add [inputs.{name}]" for name in interface.inputs if name not in fed
+    ]
+    for rule in contract.inputs:
+        tensor = interface.inputs.get(rule.name)
+        if tensor is None:
+            problems.append(f"[inputs.{rule.name}] is no ONNX input{_near(rule.name, interface.inputs)}")
+        else:
+            problems += [f"[inputs.{rule.name}] {problem}" for problem in _input_problems(rule, tensor)]
+    for output in contract.outputs:
+        problems += [f"[outputs.{output.field}] {problem}" for problem in _output_problems(output, interface)]
+    return problems
+
+
+def event_problems(interface: Interface, versions: Iterable[tuple[str, WriterSchema]]) -> list[str]:
+    """Where the contract does not fit a version of the event's schema. Versions are (label, schema)."""
+    problems = []
+    for label, schema in versions:
+        binding = bind(interface, schema)
+        if isinstance(binding, str):
+            problems.append(f"event schema {label}: {binding}")
+            continue
+        for block in (*binding.blocks, *(padded.block for padded in binding.padded)):
+            problems += [
+                f'event schema {label}: field {slot.label} is absent and has no default (missing = "reject"), '
+                "so every event of this version would be rejected"
+                for slot in block.slots
+                if slot.field.kind is None and slot.missing == REJECT
+            ]
+    return problems
+
+
+def prediction_problems(interface: Interface, writer: WriterSchema) -> list[str]:
+    """Where the prediction's schema lacks provenance, or has fields that nothing fills, or types that do not fit."""
+    contract = interface.contract
+    entity = contract.entity.rpartition(".")[2]
+    wanted: dict[str, tuple[str, ...]] = {**PROVENANCE, entity: ("string",)}
+    outputs = {rule.field: rule for rule in contract.outputs}
+    problems = [
+        f"prediction schema lacks the provenance field {name} ({' or '.join(kinds)})"
+        for name, kinds in wanted.items()
+        if writer.root.child(name) is None
+    ]
+    for name in outputs:
+        if writer.root.child(name) is None:
+            fields = [field for field, _ in writer.root.fields]
+            problems.append(f"[outputs.{name}] is no field of the prediction schema{_near(name, fields)}")
+        if name in wanted:
+            problems.append(f"[outputs.{name}] would overwrite the provenance field of that name")
+    for name, node in writer.root.fields:
+        kinds, plain = wanted.get(name), _plain(node)
+        if kinds is not None and plain.kind not in kinds:
+            problems.append(f"prediction field {name} is of type {plain.kind}, must be {' or '.join(kinds)}")
+        elif name in outputs:
+            problems += _type_problems(outputs[name], plain, interface)
+        elif kinds is None and not node.nullable:
+            problems.append(f"prediction field {name} is filled by nothing and is not nullable; add [outputs.{name}]")
+    return problems
+
+
+def _input_problems(rule: InputRule, tensor: Tensor) -> list[str]:
+    problems = []
+    width = rule.length or (len(rule.fields) if rule.matrix else 1)
+    if not tensor.shape or tensor.shape[0] is not None:
+        problems.append(f"has a fixed batch axis {tensor.shape}; export the model with an open one")
+    if len(tensor.shape) > 2 or (len(tensor.shape) == 2 and tensor.shape[1] not in (None, width)):
+        problems.append(f"gives {width} columns, the ONNX input is {tensor.shape}")
+    if len(tensor.shape) == 1 and (rule.matrix or rule.length is not None):
+        problems.append("gives a matrix, the ONNX input has one axis")
+    text = tensor.dtype.kind == "O"
+    if rule.missing != REJECT and isinstance(rule.missing, str) != text:
+        problems.append(f"missing = {rule.missing!r} does not fit {'string' if text else tensor.dtype}")
+    if rule.length is not None and isinstance(rule.pad, str) != text:
+        problems.append(f"pad = {rule.pad!r} does not fit {'string' if text else tensor.dtype}")
+    if rule.range is not None and text:
+        problems.append("range goes with numbers")
+    return problems
+
+
+def _output_problems(rule: OutputRule, interface: Interface) -> list[str]:
+    problems = []
+    for source in (rule.source, *(name for _, name in rule.each)):
+        if source and source not in interface.outputs:
+            problems.append(f"{source} is no ONNX output of a served type{_near(source, interface.outputs)}")
+    if problems:
+        return problems
+    if rule.of:
+        scored = next(other for other in interface.contract.outputs if other.field == rule.of)
+        if interface.outputs[scored.source].dtype.kind not in "fi":
+            problems.append(f"of = {rule.of!r} is no number, so it has no bins")
+    if rule.source:
+        shape = interface.outputs[rule.source].shape
+        wide = len(shape) == 2 and shape[1] not in (None, 1)
+        if rule.column is None and (wide or len(shape) > 2):
+            problems.append(f"ONNX output {rule.source} is {shape}; say which column")
+        if rule.column is not None and (len(shape) != 2 or (shape[1] is not None and rule.column >= shape[1])):
+            problems.append(f"column = {rule.column} is not in ONNX output {rule.source} of shape {shape}")
+    return problems + [
+        f"each needs ONNX outputs of shape [N, k], {name} is {interface.outputs[name].shape}"
+        for _, name in rule.each
+        if len(interface.outputs[name].shape) != 2
+    ]
+
+
+def _type_problems(rule: OutputRule, node: Node, interface: Interface) -> list[str]:
+    where = f"prediction field {rule.field}"
+    if rule.bins:
+        labels = [label for label, _ in rule.bins]
+        if node.kind == "enum":
+            return [f"{where} lacks the symbol {label}" for label in labels if label not in node.symbols]
+        return [] if node.kind == "string" else [f"{where} is of type {node.kind}; bins give string or enum"]
+    if rule.each:
+        item = _plain(node.branches[0]) if node.kind == "array" else node
+        if item.kind != "record" or node.kind != "array":
+            return [f"{where} is of type {node.kind}; each gives an array of records"]
+        subs = dict(rule.each)
+        problems = [f"{where} has no sub-field {name}" for name in subs if item.child(name) is None]
+        for name, child in item.fields:
+            if name in subs:
+                problems += _kind_problems(f"{where}.{name}", interface.outputs.get(subs[name]), child)
+            elif not child.nullable:
+                problems.append(f"{where}.{name} is filled by nothing and is not nullable")
+        return problems
+    return _kind_problems(where, interface.outputs.get(rule.source), node)
+
+
+def _kind_problems(where: str, tensor: Tensor | None, node: Node) -> list[str]:
+    if tensor is None:
+        return []  # said already, of the signature
+    takes = _AVRO_TAKES[tensor.dtype.kind]
+    kind = _plain(node).kind
+    if kind not in takes:
+        return [f"{where} is of type {kind}; the ONNX output gives {' or '.join(takes)}"]
+    if tensor.dtype == np.float64 and kind == "float":
+        return [f"{where} is of type float; the ONNX output is double and would be rounded; make it double"]
+    return []
+
+
+def _plain(node: Node) -> Node:
+    """The type besides null."""
+    rest = [branch for branch in node.branches if branch.kind != "null"] if node.kind == "union" else [node]
+    return rest[0] if len(rest) == 1 else node
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    close = get_close_matches(word, names, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(names)}"

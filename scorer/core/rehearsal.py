@@ -1,0 +1,173 @@
+"""A model's rehearsal before it serves: its golden rows must come out, whatever their batch-mates.
+
+Bit for bit is promised on the runtime and CPU class that the card names; elsewhere golden rows hold within the
+contract's relative tolerance. Batch invariance is bit for bit everywhere: it is about one machine at one time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import fastavro
+import numpy as np
+
+from scorer.core.assemble import Features, assemble
+from scorer.core.compose import Origin, compose
+from scorer.core.decode import decode
+from scorer.core.errors import ContractError
+from scorer.core.model import Model, predict
+from scorer.core.records import Closed, RecordBatch, Rejection, Rows
+from scorer.core.schema import WriterSchema
+from scorer.core.wire import prefix, split_frames
+
+ROWS = (1, 2, 3, 7, 64)
+_ORIGIN = Origin("rehearsal", "", "", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """One golden row: an event, and the prediction's output fields that it must give."""
+
+    event: Mapping[str, Any]
+    expect: Mapping[str, Any]
+
+
+def golden_rows(model: Model) -> list[Golden]:
+    """The bundle's golden rows.
+
+    Raises:
+        ContractError: golden.jsonl is empty or not one {"event": ..., "expect": ...} a line.
+    """
+    place = f"{model.bundle.place}: golden.jsonl"
+    rows = []
+    for number, line in enumerate(model.bundle.files["golden.jsonl"].decode().splitlines(), 1):
+        try:
+            raw = json.loads(line)
+            rows.append(Golden(raw["event"], raw["expect"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ContractError(f"{place} line {number} is not an event with what to expect: {error}") from error
+    if not rows:
+        raise ContractError(f"{place} has no rows; a model without them cannot be told from a broken one")
+    return rows
+
+
+def golden_problems(model: Model, schema: WriterSchema, exact: bool) -> list[str]:
+    """Golden rows that do not come out. `exact` asks for equal bits, else the contract's tolerance holds."""
+    rows = golden_rows(model)
+    batch = _events_batch(rows, schema)
+    features, rejections = _features(batch, schema, model)
+    outputs, kept, unscorable = predict(model, features.tensors, features.rows)
+    if rejections or unscorable:
+        first = (rejections + unscorable)[0]
+        return [f"golden row {first.row + 1} is rejected: {first.stage}, {first.reason}: {first.detail}"]
+    found = compose(features.take(kept), outputs, batch, model, origin=_ORIGIN, now_ms=0).columns
+    tolerance = 0.0 if exact else model.contract.tolerance_relative
+    problems = []
+    for rule in model.contract.outputs:
+        values = found[rule.field]
+        listed = values.to_pylist() if hasattr(values, "to_pylist") else values.tolist()
+        for at, (row, value) in enumerate(zip(rows, listed, strict=True), 1):
+            if not _equal(value, row.expect.get(rule.field), tolerance):
+                wanted = row.expect.get(rule.field)
+                problems.append(f"golden row {at}: {rule.field} is {value!r}, expected {wanted!r}")
+    return problems
+
+
+def invariance_problems(model: Model, schema: WriterSchema, rows_max: int) -> list[str]:
+    """Whether rows give the same bits alone, in batches of several sizes, permuted, and beside an outlier."""
+    if model.contract.one_by_one:
+        return []
+    batch = _events_batch(golden_rows(model), schema)
+    features, _ = _features(batch, schema, model)
+    if not len(features):
+        return ["no golden row can be assembled, so the model cannot be rehearsed"]
+    alone = [_bits(model, features, np.array([at])) for at in range(len(features))]
+    problems = []
+    for size in (*ROWS, rows_max):
+        order = np.arange(size) % len(features)
+        for name, indices in (("in order", order), ("permuted", np.roll(order[::-1], 3))):
+            problems += _differing(model, features, indices, alone, where=f"in a batch of {size}, {name}")
+    problems += _outlier_problems(model, features, alone)
+    return problems[:3]
+
+
+def _outlier_problems(model: Model, features: Features, alone: list[bytes]) -> list[str]:
+    """Numbers of one row are blown up as far as its type allows; the other rows must not notice."""
+    tensors = {name: tensor.copy() for name, tensor in features.tensors.items()}
+    for tensor in tensors.values():
+        if tensor.dtype.kind == "f":
+            tensor[0] = np.sqrt(np.finfo(tensor.dtype).max)
+    outlier = Features(
+        features.rows, tensors, features.entity, features.event_id, features.occurred_at, features.schema_ids
+    )
+    everyone = np.arange(len(features))
+    rest = list(everyone[1:])
+    return _differing(model, outlier, everyone, alone, where="beside an outlier", look_at=rest)
+
+
+def _differing(
+    model: Model,
+    features: Features,
+    indices: Rows,
+    alone: list[bytes],
+    *,
+    where: str,
+    look_at: list[int] | None = None,
+) -> list[str]:
+    outputs, kept, _ = predict(model, {name: t[indices] for name, t in features.tensors.items()}, indices)
+    for position, at in enumerate(kept.tolist()):
+        index = int(indices[at])
+        if (look_at is None or index in look_at) and _row_bits(outputs, position) != alone[index]:
+            return [f"golden row {index + 1} gives other bits {where} than alone; set one_by_one = true, or mend it"]
+    return []
+
+
+def _bits(model: Model, features: Features, indices: Rows) -> bytes:
+    outputs, kept, _ = predict(model, {name: t[indices] for name, t in features.tensors.items()}, indices)
+    return _row_bits(outputs, 0) if len(kept) else b""
+
+
+def _row_bits(outputs: Mapping[str, Any], at: int) -> bytes:
+    rows = (array[at] for array in outputs.values())
+    return b"|".join(
+        str(row.tolist()).encode() if row.dtype.kind == "O" else row.tobytes() for row in map(np.asarray, rows)
+    )
+
+
+def _features(batch: RecordBatch, schema: WriterSchema, model: Model) -> tuple[Features, list[Rejection]]:
+    frames = split_frames(batch.values, 1 << 30)
+    events, undecodable = decode(batch, frames, {schema.id: schema})
+    features, incomplete = assemble(events, batch, model.interface)
+    return features, undecodable + incomplete
+
+
+def _events_batch(rows: list[Golden], schema: WriterSchema) -> RecordBatch:
+    values: list[bytes | None] = []
+    for number, row in enumerate(rows, 1):
+        body = BytesIO()
+        body.write(prefix(schema.id))
+        try:
+            fastavro.schemaless_writer(body, schema.parsed, dict(row.event))
+        except Exception as error:
+            raise ContractError(f"golden row {number} is no event of schema {schema.id}: {error}") from error
+        values.append(body.getvalue())
+    n = len(values)
+    stamps = np.full(n, 1 << 60, dtype=np.int64)  # far ahead, so that no golden row lies in the future
+    nothing: list[Any] = [None] * n
+    offsets = np.arange(n, dtype=np.int64)
+    return RecordBatch("golden", np.zeros(n, np.int32), offsets, stamps, values, nothing, nothing, Closed.FULL)
+
+
+def _equal(value: Any, wanted: Any, tolerance: float) -> bool:
+    if isinstance(value, float) and isinstance(wanted, (int, float)) and not isinstance(wanted, bool):
+        return value == wanted or abs(value - wanted) <= tolerance * max(abs(value), abs(wanted))
+    if isinstance(value, list) and isinstance(wanted, list):
+        pairs = zip(value, wanted, strict=False)
+        return len(value) == len(wanted) and all(_equal(one, other, tolerance) for one, other in pairs)
+    if isinstance(value, dict) and isinstance(wanted, dict):
+        return value.keys() == wanted.keys() and all(_equal(value[key], wanted[key], tolerance) for key in value)
+    return bool(value == wanted)

@@ -1,0 +1,92 @@
+"""Reads a bundle's folder into memory. What was read is what is hashed, proved and served.
+
+Each file is opened once and read whole, so nothing can change between the check and the use, and a hard link is as good
+as a file (package installers make them). A symbolic link may lead to a file inside the folder (mounted volumes do), not
+out of it. The ONNX file must hold all its data: core/onnx_guard.py refuses one that would make the runtime read others.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from scorer.core.bundle import IDENTITY_FILES, Bundle
+from scorer.core.errors import ConfigError, ContractError
+from scorer.core.model import ONNX_BYTES_MAX
+from scorer.core.onnx_guard import refuse_outside_data
+
+CARD = "MODEL_CARD.md"
+BYTES_MAX = {"model.onnx": ONNX_BYTES_MAX, "model.toml": 1 << 20, "golden.jsonl": 64 << 20, CARD: 1 << 20}
+_NAMES_SHOWN_MAX = 20
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Reads a folder with model.onnx, model.toml, golden.jsonl and, if there is one, MODEL_CARD.md.
+
+    Raises:
+        ConfigError: there is no such folder, or it cannot be read.
+        ContractError: a file is missing, too large, a link out of the folder or no UTF-8, or the model keeps data
+            outside its file.
+    """
+    try:
+        there = sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        raise ConfigError(f"there is no bundle at {folder}: {error.strerror}") from error
+    missing = [name for name in IDENTITY_FILES if name not in there]
+    if missing:
+        raise ContractError(_incomplete(folder, missing, there))
+    files = {name: _read(folder, name) for name in IDENTITY_FILES}
+    for name in ("model.toml", "golden.jsonl"):
+        _decoded(files[name], folder / name)
+    refuse_outside_data(files["model.onnx"], str(folder / "model.onnx"))
+    card = _decoded(_read(folder, CARD), folder / CARD) if CARD in there else ""
+    return Bundle(str(folder), files, card)
+
+
+def card_front_matter(card: str) -> dict[str, str]:
+    """The `key: value` lines between the `---` lines that a model card starts with; empty without them.
+
+    The scorer looks at `runtime` and `cpu_class`, where the golden rows are promised bit for bit.
+    """
+    lines = card.splitlines()
+    if not lines or lines[0].strip() != "---":
+        return {}
+    found: dict[str, str] = {}
+    for line in lines[1:]:
+        if line.strip() == "---":
+            return found
+        key, colon, value = line.partition(":")
+        if colon and key.strip():
+            found[key.strip()] = value.strip().strip("\"'")
+    return {}
+
+
+def _read(folder: Path, name: str) -> bytes:
+    path = folder / name
+    try:
+        real = path.resolve(strict=True)
+        if not real.is_relative_to(folder.resolve(strict=True)):
+            raise ContractError(f"{path} is a link that leaves the bundle's folder")
+        with os.fdopen(os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ContractError(f"{path} is not a file")
+            content = file.read(BYTES_MAX[name] + 1)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if len(content) > BYTES_MAX[name]:
+        raise ContractError(f"{path} has more than {BYTES_MAX[name]} bytes")
+    return content
+
+
+def _decoded(content: bytes, path: Path) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ContractError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}") from error
+
+
+def _incomplete(folder: Path, missing: list[str], there: list[str]) -> str:
+    shown = ", ".join(there[:_NAMES_SHOWN_MAX]) + (", ..." if len(there) > _NAMES_SHOWN_MAX else "")
+    advice = f"write a first model.toml with: scorer model init {folder / 'model.onnx'} --schema EVENT.avsc"
+    return f"{folder} is no bundle: it lacks {', '.join(missing)}; there is {shown or 'nothing'}. {advice}"

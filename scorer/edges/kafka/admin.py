@@ -1,0 +1,91 @@
+"""Topics: what is there, and making what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
+
+from scorer.core.errors import ConfigError, TransientError
+from scorer.edges.kafka.messages import Report, librdkafka_log
+
+REQUEST_S_MAX = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it is or as it is wanted.
+
+    Attributes:
+        name: its name.
+        partitions: how many; -1 takes the broker's default when made.
+        replication: copies; -1 takes the broker's default when made.
+        settings: Kafka's own names, as text.
+    """
+
+    name: str
+    partitions: int = -1
+    replication: int = -1
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+class KafkaAdmin:
+    """Questions and orders about topics. Every call waits at most REQUEST_S_MAX."""
+
+    def __init__(self, properties: Mapping[str, Any], report: Report) -> None:
+        self._admin = AdminClient(dict(properties), logger=librdkafka_log(report))
+
+    def topics(self) -> dict[str, int]:
+        """Every topic and its number of partitions.
+
+        Raises:
+            TransientError: no broker answers.
+        """
+        try:
+            found = self._admin.list_topics(timeout=REQUEST_S_MAX)
+        except KafkaException as error:
+            raise TransientError(f"Kafka does not answer: {error.args[0]}") from error
+        return {name: len(topic.partitions) for name, topic in found.topics.items() if topic.error is None}
+
+    def message_bytes_max(self, topic: str) -> int:
+        """The topic's max.message.bytes.
+
+        Raises:
+            ConfigError: there is no such topic.
+            TransientError: no broker answers.
+        """
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        try:
+            settings = self._admin.describe_configs([resource], request_timeout=REQUEST_S_MAX)[resource].result()
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise ConfigError(f"topic {topic} does not exist; run: scorer setup") from error
+            raise TransientError(f"settings of {topic} cannot be read: {error.args[0]}") from error
+        return int(settings["max.message.bytes"].value)
+
+    def create(self, topics: list[Topic]) -> list[str]:
+        """Makes topics that are not there yet. Returns the names of those made."""
+        wanted = [
+            NewTopic(topic.name, topic.partitions, topic.replication, config=dict(topic.settings)) for topic in topics
+        ]
+        made: list[str] = []
+        for name, future in self._admin.create_topics(wanted, request_timeout=REQUEST_S_MAX).items():
+            try:
+                future.result()
+                made.append(name)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise ConfigError(f"topic {name} cannot be made: {error.args[0]}") from error
+        return made
+
+    def delete(self, names: list[str]) -> None:
+        """Deletes topics; those that are not there are passed over."""
+        for name, future in self._admin.delete_topics(names, request_timeout=REQUEST_S_MAX).items():
+            try:
+                future.result()
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise ConfigError(f"topic {name} cannot be deleted: {error.args[0]}") from error

@@ -1,0 +1,247 @@
+"""Records of one topic as micro-batches, as a member of a consumer group.
+
+Guarantees: a record that is returned belongs to a partition that is ours at that moment, offsets ascend within each
+partition, and none is skipped. Starting positions are chosen here: the committed one, else what `start` says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from scorer.core.errors import ConfigError, HaltError, ScorerError, TransientError
+from scorer.core.ports import BatchLimits, Ownership
+from scorer.core.records import Closed, RecordBatch
+from scorer.edges.kafka.messages import Report, as_batch, librdkafka_log, partition_of
+
+REQUEST_S_MAX = 10.0
+_INVALID = -1001
+_PASSING = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+        KafkaError._RESOLVE,
+        KafkaError._MAX_POLL_EXCEEDED,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
+"""Errors that librdkafka gets over by itself."""
+_FORBIDDEN = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError._AUTHENTICATION,
+    }
+)
+
+
+class KafkaSource:
+    """Implements ports.Source. Driven by one thread; rebalance callbacks run inside poll and hold."""
+
+    def __init__(
+        self, properties: Mapping[str, Any], topic: str, *, start: str, ownership: Ownership, report: Report
+    ) -> None:
+        self._topic, self._start, self._ownership, self._report = topic, start, ownership, report
+        self._incremental = "cooperative" in str(properties.get("partition.assignment.strategy", "")) or (
+            properties.get("group.protocol") == "consumer"
+        )
+        self._floors: dict[int, int] = {}  # owned partition -> the next offset to hand out
+        self._gathered: list[Message] = []
+        self._disowned: set[int] = set()  # revoked or lost since the last look
+        self._failure: ScorerError | None = None
+        self._taken: dict[int, int] = {}  # committed in the background since the last look
+        self._held = False
+        self._consumer = Consumer(
+            {**properties, "error_cb": self._on_error, "on_commit": self._on_commit}, logger=librdkafka_log(report)
+        )
+        self._consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+
+    def poll(self, limits: BatchLimits, idle_ms_max: int) -> RecordBatch | None:
+        """See ports.Source. Polls for the first record, then takes what is already there."""
+        self._resume()
+        self._gathered = []
+        first = self._consumer.poll(idle_ms_max / 1000)
+        self._keep([] if first is None else [first])
+        deadline = time.monotonic() + limits.wait_ms_max / 1000
+        closed = Closed.FULL
+        while self._gathered and len(self._gathered) < limits.rows_max:
+            more = self._consumer.consume(limits.rows_max - len(self._gathered), 0)
+            if self._disowned:
+                closed = Closed.REVOKE
+            self._keep(more)
+            if closed is Closed.REVOKE:
+                break
+            if not more:
+                closed = Closed.IDLE
+                break
+            if time.monotonic() >= deadline and len(self._gathered) < limits.rows_max:
+                closed = Closed.WAIT
+                break
+        if not self._gathered:
+            return None
+        messages, self._gathered = self._gathered, []
+        batch = as_batch(self._topic, messages, closed)
+        self._floors.update(batch.next_offsets)
+        return batch
+
+    def hold(self, wait_ms: int) -> None:
+        """See ports.Source. Pausing drops what was fetched ahead, so this is for long waits alone."""
+        if not self._held:
+            self._held = True
+            self._consumer.pause(self._partitions(self._floors))
+        unexpected = self._consumer.poll(wait_ms / 1000)
+        self._keep([] if unexpected is None else [unexpected])
+        for message in self._gathered:  # fetched before the pause took hold
+            self._consumer.seek(TopicPartition(self._topic, partition_of(message), message.offset() or 0))
+        self._gathered = []
+
+    def commit(self, offsets: Mapping[int, int], wait: bool) -> Mapping[int, int]:
+        """See ports.Source.
+
+        Raises:
+            TransientError: the broker did not take a commit that was waited for.
+        """
+        if offsets:
+            wanted = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+            try:
+                if wait:
+                    self._on_commit(None, self._consumer.commit(offsets=wanted, asynchronous=False))
+                else:
+                    self._consumer.commit(offsets=wanted, asynchronous=True)
+            except KafkaException as error:
+                if wait:
+                    raise TransientError(f"commit on {self._topic} failed: {error.args[0]}") from error
+                self._report("kafka.commit_failed", {"error": str(error.args[0])})
+        taken_meanwhile, self._taken = self._taken, {}
+        return taken_meanwhile
+
+    def lag(self) -> dict[int, int]:
+        """Partition to the number of offsets between the next one to hand out and the end, as last heard."""
+        found = {}
+        for partition, floor in self._floors.items():
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
+            if high >= 0:
+                found[partition] = max(0, high - floor)
+        return found
+
+    def close(self) -> None:
+        """Leaves the group at once."""
+        self._consumer.close()
+
+    def _keep(self, messages: list[Message]) -> None:
+        """Adds messages to the batch, without those of partitions that are no longer ours."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        disowned, self._disowned = self._disowned, set()
+        if disowned:
+            stale = {partition_of(message) for message in messages} & disowned & self._floors.keys()
+            self._gathered = [message for message in self._gathered if partition_of(message) not in disowned]
+            messages = [message for message in messages if partition_of(message) not in disowned]
+            for partition in stale:  # taken away and given back within one call: read on from the new position
+                self._consumer.seek(TopicPartition(self._topic, partition, self._floors[partition]))
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._judge(error, message)
+            elif partition_of(message) in self._floors:
+                self._gathered.append(message)
+
+    def _judge(self, error: KafkaError, message: Message) -> None:
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            partition = partition_of(message)
+            raise HaltError(self._lost_range(partition, self._floors.get(partition, _INVALID)) or str(error))
+        if error.code() in _FORBIDDEN:
+            raise ConfigError(f"{self._topic}: {error}")
+        if error.fatal() or error.code() not in _PASSING:
+            raise TransientError(f"the consumer of {self._topic} failed: {error}")
+        self._report("kafka.consumer_waits", {"error": str(error)})
+
+    def _lost_range(self, partition: int, position: int) -> str | None:
+        """For people: which offsets are gone, if the position is outside what the topic holds."""
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), REQUEST_S_MAX)
+        if low <= position <= high:
+            return None
+        lost = (
+            f"offsets {position} to {low - 1} are gone" if position < low else f"it ends at {high}, before {position}"
+        )
+        return (
+            f"{self._topic}/{partition}: {lost}; the topic was truncated or made anew. Set the group's position with "
+            "kafka-consumer-groups --reset-offsets and start again"
+        )
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            positions = self._positions(consumer, partitions)
+        except KafkaException as error:
+            self._failure = TransientError(f"no starting positions for {self._topic}: {error.args[0]}")
+            return
+        except ScorerError as error:
+            self._failure = error
+            return
+        starts = [TopicPartition(self._topic, partition, offset) for partition, offset in positions.items()]
+        (consumer.incremental_assign if self._incremental else consumer.assign)(starts)
+        if self._held:
+            consumer.pause(starts)
+        self._floors.update(positions)
+        self._ownership.assigned(positions)
+
+    def _positions(self, consumer: Consumer, partitions: list[TopicPartition]) -> dict[int, int]:
+        positions: dict[int, int] = {}
+        fresh: list[TopicPartition] = []
+        for found in consumer.committed(partitions, REQUEST_S_MAX):
+            if found.offset != _INVALID:
+                positions[found.partition] = found.offset
+                lost = self._lost_range(found.partition, found.offset)
+                if lost is not None:
+                    raise HaltError(lost)
+                continue
+            low, high = consumer.get_watermark_offsets(found, REQUEST_S_MAX)
+            positions[found.partition] = low if self._start == "earliest" else high
+            fresh.append(TopicPartition(self._topic, found.partition, positions[found.partition]))
+        if fresh and self._start == "latest":  # else a crash before the first commit would move the start
+            consumer.commit(offsets=fresh, asynchronous=False)
+        return positions
+
+    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = [partition.partition for partition in partitions]
+        self._ownership.revoked(gone)
+        self._disown(gone)
+
+    def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = [partition.partition for partition in partitions]
+        self._ownership.lost(gone)
+        self._disown(gone)
+
+    def _disown(self, partitions: list[int]) -> None:
+        self._disowned.update(partitions)
+        for partition in partitions:
+            self._floors.pop(partition, None)
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        if error is not None:
+            self._report("kafka.commit_failed", {"error": str(error)})
+        for each in partitions:
+            if each.error is None and each.offset >= 0:
+                self._taken[each.partition] = each.offset
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._report("kafka.consumer_error", {"error": str(error)})
+
+    def _resume(self) -> None:
+        if self._held:
+            self._held = False
+            self._consumer.resume(self._partitions(self._floors))
+
+    def _partitions(self, numbers: Mapping[int, Any]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, number) for number in numbers]

@@ -1,0 +1,79 @@
+"""Kafka messages as columns, and what all clients of this edge share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+from confluent_kafka import Message
+
+from scorer.core.records import Closed, Headers, RecordBatch
+
+Report = Callable[[str, Mapping[str, Any]], None]
+"""For log lines: an event's name and its fields."""
+
+
+class _Lazy(Sequence[Any]):
+    """A column read from the messages only where it is asked for."""
+
+    def __init__(self, messages: list[Message], read: Callable[[Message], Any]) -> None:
+        self._messages, self._read = messages, read
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self._read(message) for message in self._messages[index]]
+        return self._read(self._messages[index])
+
+
+def as_batch(topic: str, messages: list[Message], closed: Closed) -> RecordBatch:
+    """Columns of messages that carry no error."""
+    n = len(messages)
+    return RecordBatch(
+        topic,
+        np.fromiter(map(Message.partition, messages), np.int32, n),
+        np.fromiter(map(Message.offset, messages), np.int64, n),
+        np.fromiter((stamp for _, stamp in map(Message.timestamp, messages)), np.int64, n),
+        list(map(Message.value, messages)),
+        _Lazy(messages, _key),
+        _Lazy(messages, _headers),
+        closed,
+    )
+
+
+def partition_of(message: Message) -> int:
+    """The partition of a message or of an error about one."""
+    return int(message.partition() or 0)
+
+
+def _key(message: Message) -> bytes | None:
+    return _bytes(message.key())
+
+
+def _headers(message: Message) -> Headers | None:
+    found = message.headers()
+    return None if found is None else [(str(header[0]), _bytes(header[1])) for header in found]
+
+
+def _bytes(value: Any) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
+
+
+def librdkafka_log(report: Report) -> logging.Logger:
+    """A logger for one client: what librdkafka would print to stderr becomes log events."""
+
+    class Forward(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            report("kafka.log", {"text": record.getMessage()})
+
+    logger = logging.Logger("librdkafka")
+    logger.addHandler(Forward())
+    return logger

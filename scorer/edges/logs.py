@@ -1,0 +1,58 @@
+"""Log lines: one event a line, short stable names with fields. JSON unless a terminal reads them.
+
+No payloads and no keys go into a line; where one is needed to find a record again it is hashed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_LOUD = {
+    "stream.halted": "error",
+    "process.failed": "error",
+    "kafka.consumer_error": "warning",
+    "kafka.producer_error": "warning",
+    "kafka.commit_failed": "warning",
+    "kafka.log": "debug",
+    "drain.incomplete": "warning",
+    "drain.not_committed": "warning",
+    "dead_letter.value_omitted": "warning",
+    "records.rejected": "warning",
+}
+"""Events that are not mere information."""
+
+
+def configure(level: str, form: str) -> None:
+    """Sets up logging to standard error, once per process.
+
+    Args:
+        level: debug, info, warning or error.
+        form: json, console, or auto (console on a terminal).
+    """
+    console = form == "console" or (form == "auto" and sys.stderr.isatty())
+    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def reporter(**bound: Any) -> Callable[[str, Mapping[str, Any]], None]:
+    """A function that writes one event, with the bound fields in each line."""
+    logger = structlog.get_logger(**bound)
+
+    def report(event: str, fields: Mapping[str, Any]) -> None:
+        getattr(logger, _LOUD.get(event, "info"))(event, **fields)
+
+    return report

@@ -1,0 +1,59 @@
+"""What this machine and this installation are, for provenance."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import signal
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+DISTRIBUTION = "streaming-scorer"
+_CPU_INFO = Path("/proc/cpuinfo")
+_CLASSES = {
+    "x86_64": (("avx512f", "avx512"), ("avx2", "avx2")),
+    "aarch64": (("sve", "sve"), ("asimd", "neon")),
+}
+"""Architecture to (CPU flag, class), widest first: ONNX Runtime picks its kernels by these."""
+
+
+def cpu_class() -> str:
+    """The instruction set class, as in `x86_64-avx512`, `x86_64-avx2`, `x86_64`, `aarch64-neon`.
+
+    The same runtime version and class give the same bits.
+    """
+    try:
+        info = _CPU_INFO.read_text(errors="replace")
+    except OSError:
+        info = ""
+    return classify(platform.machine(), info)
+
+
+def classify(architecture: str, cpu_info: str) -> str:
+    """The class of an architecture, from what /proc/cpuinfo says of its first CPU."""
+    flags: set[str] = set()
+    for line in cpu_info.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            flags = set(value.split())
+            break
+    for flag, name in _CLASSES.get(architecture, ()):
+        if flag in flags:
+            return f"{architecture}-{name}"
+    return architecture
+
+
+def scorer_version() -> str:
+    """The installed version, or "unpackaged" where the code runs without being installed."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "unpackaged"
+
+
+def end_with_parent() -> None:
+    """Asks the kernel for SIGTERM when the process that started us ends, however it ends. Linux alone; else nothing."""
+    if sys.platform == "linux":
+        set_death_signal = 1
+        ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, signal.SIGTERM)

@@ -1,0 +1,212 @@
+"""A schema registry over HTTP, Confluent-compatible: Confluent's own, Apicurio under /apis/ccompat/v7, and others.
+
+The one place that uses confluent_kafka.schema_registry. No call retries inside, so that the caller's loop decides how
+long to wait. `timeout_ms` bounds connecting and each wait for bytes (the client has no bound for a whole request, and
+none for looking up a host's name). No credentials appear in any message: they are taken out of the URL first.
+
+What an answer means:
+
+    404 with a registry's error code             absent: None, or no versions
+    no answer, time-out, 408, 429, 5xx, or an    TransientError: an outage, never a verdict on a record
+      answer that is not a registry's
+    409, 422, a schema that is not self-         ContractError, with the registry's reason
+      contained Avro
+    401, 403, a bad certificate, other 4xx       ConfigError
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
+
+from scorer.core.errors import ConfigError, ContractError, ScorerError, TransientError
+
+ID_MAX = 2**31 - 1
+"""Registries number schemas with Java's int. Four bytes of garbage may read higher: no need to ask."""
+
+_NO_SUBJECT, _NO_VERSION, _NO_SCHEMA = 40401, 40402, 40403
+_ABSENT = frozenset({_NO_SUBJECT, _NO_VERSION, _NO_SCHEMA})
+_REASON_CHARACTERS_MAX = 500
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryAccess:
+    """How a registry is reached.
+
+    Attributes:
+        url: http or https; several, separated by commas, are tried in turn. May hold user:password@.
+        user, password: basic authentication; they count before those in the URL.
+        ca_file: PEM file that https is verified with; "" takes the public authorities.
+        timeout_ms: for connecting, and for each wait for bytes.
+    """
+
+    url: str
+    user: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: str = ""
+    timeout_ms: int = 3000
+
+
+class HttpRegistry:
+    """Implements ports.SchemaRegistry and ports.SubjectRegistry. Close it when done.
+
+    Raises:
+        ConfigError: the URL or the CA file is no good.
+    """
+
+    def __init__(self, access: RegistryAccess) -> None:
+        urls, user, password = _split(access)
+        self.place = ", ".join(urls)
+        settings: dict[str, Any] = {"url": ",".join(urls), "timeout": access.timeout_ms / 1000, "max.retries": 0}
+        if user:
+            settings["basic.auth.user.info"] = f"{user}:{password}"
+        if access.ca_file:
+            if not Path(access.ca_file).is_file():
+                raise ConfigError(f"registry.ca_file = {access.ca_file!r}: there is no such file")
+            settings["ssl.ca.location"] = access.ca_file
+        try:
+            self._client = SchemaRegistryClient(settings)
+        except ssl.SSLError as error:
+            raise ConfigError(f"registry.ca_file = {access.ca_file!r} is no PEM file: {error}") from error
+
+    def text(self, schema_id: int) -> str | None:
+        """See ports.SchemaRegistry.
+
+        Raises:
+            TransientError: the registry does not answer.
+            ContractError: the schema is not Avro, or refers to schemas outside itself.
+            ConfigError: the registry refuses the credentials.
+        """
+        if schema_id > ID_MAX:
+            return None
+        schema = self._ask(partial(self._client.get_schema, schema_id))
+        return None if schema is None else self._checked(schema, f"schema {schema_id}")
+
+    def versions(self, subject: str) -> list[tuple[int, str]]:
+        """See ports.SubjectRegistry.
+
+        Raises:
+            TransientError, ContractError, ConfigError: as for `text`.
+        """
+        found: list[tuple[int, str]] = []
+        for version in sorted(self._ask(partial(self._client.get_versions, subject)) or ()):
+            one = self._ask(partial(self._client.get_version, subject, version))
+            if one is not None:  # None: deleted since the list was made
+                text = self._checked(one.schema, f"{subject} version {version}")
+                if one.schema_id is None:
+                    raise TransientError(f"the registry at {self.place} gives no id for {subject} version {version}")
+                found.append((one.schema_id, text))
+        return found
+
+    def register(self, subject: str, text: str, compatibility: str) -> int:
+        """See ports.SubjectRegistry. A schema that is already there, however it is spaced, keeps its id.
+
+        Raises:
+            ContractError: the registry refuses the schema or the compatibility, with its reason.
+            TransientError, ConfigError: as for `text`.
+        """
+        try:
+            wanted = json.loads(text)
+        except ValueError as error:
+            raise ContractError(f"{subject}: the schema is no JSON: {error}") from error
+        configure = partial(self._client.set_compatibility, subject, compatibility)
+        configured = self._ask(configure)
+        for schema_id, known in self.versions(subject):
+            if json.loads(known) == wanted:
+                return schema_id
+        added = self._ask(partial(self._client.register_schema, subject, Schema(text, "AVRO")))
+        if added is None:
+            raise TransientError(f"the registry at {self.place} did not keep the schema of {subject}")
+        if configured is None:  # some registries configure only subjects that have a schema
+            self._ask(configure)
+        return int(added)
+
+    def close(self) -> None:
+        """Closes the connections; no call may follow."""
+        self._client.close()
+
+    def _ask(self, call: Callable[[], Answer]) -> Answer | None:
+        """The client's answer, or None where the registry says that what was asked for is not there."""
+        try:
+            return call()
+        except SchemaRegistryError as error:
+            if error.error_code in _ABSENT:
+                return None
+            raise _meaning(error, self.place) from error
+        except Exception as error:  # the client lets through whatever its HTTP library and its JSON parser raise
+            if _is_about_certificates(error):
+                raise ConfigError(
+                    f"the registry at {self.place} is not trusted: {error}; see registry.ca_file"
+                ) from error
+            what = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS_MAX]
+            raise TransientError(f"the registry at {self.place} does not answer ({what})") from error
+
+    def _checked(self, schema: Any, what: str) -> str:
+        if not isinstance(schema.schema_str, str):
+            raise TransientError(f"the registry at {self.place} answers, but not with a schema, when asked for {what}")
+        if schema.schema_type not in (None, "AVRO"):
+            raise ContractError(f"{what} is {schema.schema_type}; events are Avro")
+        if schema.references:
+            names = ", ".join(str(reference.name) for reference in schema.references)
+            raise ContractError(f"{what} refers to other schemas ({names}); only self-contained schemas are read")
+        try:
+            json.loads(schema.schema_str)
+        except (ValueError, RecursionError) as error:
+            raise ContractError(f"{what} is no JSON: {error}") from error
+        return schema.schema_str
+
+
+def _meaning(error: SchemaRegistryError, place: str) -> ScorerError:
+    """Who must act on an error answer."""
+    status = error.http_status_code
+    reason = str(error.error_message)[:_REASON_CHARACTERS_MAX]
+    answer = f"the registry at {place} answers HTTP {status}"
+    if status in (408, 429) or status >= 500:
+        return TransientError(f"{answer}: {reason}")
+    if status == 404:
+        return TransientError(f"{answer}, but not as a registry does; is the path of registry.url right? {reason}")
+    if status in (401, 403):
+        return ConfigError(f"{answer}: it refuses registry.user and its password: {reason}")
+    if status in (409, 422):
+        return ContractError(f"{answer}: {reason}")
+    return ConfigError(f"{answer}: {reason}; is registry.url right?")
+
+
+def _is_about_certificates(error: BaseException) -> bool:
+    """Whether a certificate's verification is at the root of an error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _split(access: RegistryAccess) -> tuple[list[str], str, str]:
+    """The URLs without credentials, the user and the password."""
+    urls: list[str] = []
+    user, password = access.user, access.password
+    for number, each in enumerate(access.url.split(","), start=1):
+        try:
+            parts = urlsplit(each.strip())
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        if host is None or parts.scheme not in ("http", "https"):
+            raise ConfigError(
+                f"registry.url: address {number} is not of the form http://HOST:PORT or https://HOST/PATH"
+            )
+        if not user and parts.username:
+            user, password = unquote(parts.username), unquote(parts.password or "")
+        urls.append(urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", "")))
+    return urls, user, password

@@ -1,0 +1,70 @@
+"""Events of the two shipped streams on this machine: a real file's rows, or samples of the fitted profiles."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scorer.core.errors import ConfigError
+from scorer.local import leads, logins
+
+Now = Callable[[int], int]
+
+KEYS = {"lead": "lead_id", "login": "customer_id"}
+TOPICS = {"lead": "events.new-lead", "login": "events.login"}
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Events of one kind.
+
+    Attributes:
+        kind: lead or login.
+        events: in order.
+        real: whether they come from a real file.
+    """
+
+    kind: str
+    events: Iterator[Mapping[str, Any]]
+    real: bool
+
+
+def from_file(path: Path, now: Now) -> Events:
+    """The events of a real file, its kind told by its header.
+
+    Args:
+        path: Bank Marketing (bank-additional-full.csv) or Online Retail, plain or .gz.
+        now: number of a lead to its occurred_at, as that file has no times.
+
+    Raises:
+        ConfigError: the file is missing or is neither.
+    """
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+            header = lines.readline()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    if "InvoiceNo" in header:
+        return Events("login", logins.read_logins(path), True)
+    if "poutcome" in header:
+        return Events("lead", leads.read_leads(path, now), True)
+    raise ConfigError(
+        f"{path} is neither Bank Marketing (';'-separated, has poutcome) nor Online Retail (has InvoiceNo)"
+    )
+
+
+def samples(kind: str, count: int, seed: int, now: Now) -> Events:
+    """Events drawn from the profile of a kind; no data file needed.
+
+    Args:
+        kind: lead or login.
+        count: how many.
+        seed: the same seed gives the same events.
+        now: number of an event to its occurred_at, milliseconds.
+    """
+    if kind == "lead":
+        return Events(kind, leads.sample_leads(leads.load_profile(), count, seed, now), False)
+    return Events(kind, logins.sample_logins(logins.load_profile(), count, seed, now), False)

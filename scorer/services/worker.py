@@ -1,0 +1,266 @@
+"""One process serves one stream: read a micro-batch, score it, publish it, commit what is confirmed.
+
+At least once: an offset is committed only when every prediction and dead letter up to it is confirmed by the broker, so
+a crash repeats some work, with the same ids, and loses none. One batch may be on its way while the next is scored.
+Outages are waited out. A flood of rejections or a lost range halts the stream: alive, a member of its group, not ready,
+until an operator has looked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, Protocol
+
+import numpy as np
+
+from scorer.core.dead_letters import dead_letters
+from scorer.core.errors import HaltError, TransientError
+from scorer.core.floods import FloodLimit, FloodWatch
+from scorer.core.offsets import Ledger
+from scorer.core.ports import BatchLimits, Clock, Publisher, Source
+from scorer.core.records import DeadLetter, Outbound, RecordBatch, Rejection, Scored, Stage
+from scorer.core.schema import WriterSchema
+from scorer.core.scoring import Recipe, score_batch
+from scorer.core.state import State, Status
+from scorer.core.wire import Frames, split_frames
+from scorer.services.schemas import Schemas
+
+IDLE_MS_MAX = 100
+HOLD_AFTER_MS = 1000
+"""A wait this long pauses the partitions and polls, so that the group keeps us. Shorter ones keep the prefetched."""
+IN_FLIGHT_BATCHES_MAX = 1
+"""How many batches may be unconfirmed when the next one is published."""
+
+Report = Callable[[str, Mapping[str, Any]], None]
+
+
+class Observer(Protocol):
+    """Told once per batch and per commit; for metrics."""
+
+    def batch(self, batch: RecordBatch, scored: Scored, took_ms: float, now_ms: int) -> None:
+        """A batch was scored and published."""
+
+    def commit(self, lag: Mapping[int, int]) -> None:
+        """Offsets were committed; partition to records behind the end."""
+
+
+class Lagging(Source, Protocol):
+    """A source that knows how far behind it is."""
+
+    def lag(self) -> Mapping[int, int]:
+        """Partition to records between the next one and the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A worker's limits, all times in milliseconds."""
+
+    batch: BatchLimits = field(default_factory=BatchLimits)
+    flood: FloodLimit = field(default_factory=FloodLimit)
+    commit_every_ms: int = 500
+    revoke_ms_max: int = 10_000
+    shutdown_ms_max: int = 20_000
+
+
+@dataclass(slots=True)
+class Worker:
+    """Scores one stream until `stop` is set. All calls come from one thread.
+
+    Attributes:
+        group: the consumer group, for dead letters.
+        dead_letter_topic: where rejections go.
+        publisher, schemas, clock, observer, report: the surroundings.
+        recipe: what to score with.
+        status: what health checks see.
+        stop: set by signal handlers.
+    """
+
+    group: str
+    dead_letter_topic: str
+    publisher: Publisher
+    schemas: Schemas
+    recipe: Recipe
+    clock: Clock
+    observer: Observer
+    report: Report
+    status: Status
+    stop: Event
+    limits: Limits = field(default_factory=Limits)
+    ledger: Ledger = field(default_factory=Ledger)
+    source: Lagging | None = None
+    watch: FloodWatch = field(init=False)
+    committed_at_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.watch = FloodWatch(self.limits.flood)
+
+    def run(self, source: Lagging) -> None:
+        """Works until told to stop, then drains: everything read is published, confirmed and committed.
+
+        Raises:
+            TransientError: an outage that only a new process gets over; nothing unconfirmed is committed.
+        """
+        self.source = source
+        self.status.enter(State.STARTING, "waiting for partitions")
+        try:
+            while not self.stop.is_set():
+                self._step(source)
+            self.status.enter(State.STOPPING, "draining")
+        except HaltError as error:
+            self._halt(source, str(error))
+        self._drain(self.limits.shutdown_ms_max, "shutdown")
+
+    def assigned(self, positions: Mapping[int, int]) -> None:
+        """See ports.Ownership."""
+        self.ledger.assign(positions)
+        self.report("partitions.assigned", {"positions": dict(positions)})
+
+    def revoked(self, partitions: Sequence[int]) -> None:
+        """See ports.Ownership. Drains within a budget, commits, lets go."""
+        self._drain(self.limits.revoke_ms_max, "revoke")
+        self.ledger.drop(partitions)
+        self.report("partitions.revoked", {"partitions": list(partitions)})
+
+    def lost(self, partitions: Sequence[int]) -> None:
+        """See ports.Ownership."""
+        self.ledger.drop(partitions)
+        self.report("partitions.lost", {"partitions": list(partitions)})
+
+    def _step(self, source: Lagging) -> None:
+        self.status.beat(self.clock.ticks_ms())
+        batch = source.poll(self.limits.batch, IDLE_MS_MAX)
+        if batch is not None:
+            self._process(source, batch)
+        self.publisher.poll(0)
+        self._commit_when_due(source)
+        if self.ledger.generations:
+            self.status.enter(State.RUNNING, "")
+        else:
+            self.status.enter(State.STARTING, "no partitions assigned")
+
+    def _process(self, source: Lagging, batch: RecordBatch) -> None:
+        since = dict(self.ledger.generations)
+        started_ms = self.clock.ticks_ms()
+        frames = split_frames(batch.values, self.limits.batch.value_bytes_max)
+        schemas = self._known_schemas(source, frames)
+        if schemas is None:
+            return  # told to stop while waiting: the batch is read again by whoever comes next
+        scored = score_batch(batch, frames, schemas, self.recipe, self.clock.now_ms())
+        flood = self.watch.saw(len(batch), scored.rejections)
+        if flood is not None:
+            raise HaltError(flood)
+        if not self._wait_for_deliveries(source):
+            return
+        scored = self._still_ours(batch, scored, since)
+        self._publish(batch, scored, since)
+        self.observer.batch(batch, scored, self.clock.ticks_ms() - started_ms, self.clock.now_ms())
+
+    def _publish(self, batch: RecordBatch, scored: Scored, since: Mapping[int, int]) -> None:
+        outbound, letters = scored.outbound, self._letters(batch, scored.rejections)
+        in_flight = self.ledger.begin(batch.next_offsets, len(outbound) + len(letters), since)
+        too_large = self.publisher.publish(outbound, letters, in_flight)
+        if too_large:  # a dead letter takes the place of each, and is waited for in its stead
+            detail = f"{outbound.topic} does not take it"
+            rejections = [
+                Rejection(int(outbound.rows[at]), Stage.ENCODE, "prediction_too_large", detail) for at in too_large
+            ]
+            nothing = Outbound(outbound.topic, outbound.rows[:0], [], [])
+            self.publisher.publish(nothing, self._letters(batch, rejections), in_flight)
+
+    def _letters(self, batch: RecordBatch, rejections: list[Rejection]) -> list[DeadLetter]:
+        return dead_letters(
+            batch,
+            rejections,
+            topic=self.dead_letter_topic,
+            stream=self.group,
+            model=self.recipe.model.bundle.label,
+            now_ms=self.clock.now_ms(),
+        )
+
+    def _known_schemas(self, source: Lagging, frames: Frames) -> Mapping[int, WriterSchema | str] | None:
+        """Every writer schema of a batch; waits while the registry is down or does not know one yet."""
+        known, missing = self.schemas.known(frames.groups, self.clock.ticks_ms())
+        while missing:
+            waiting = self.schemas.advance(missing, self.clock.ticks_ms())
+            if waiting is not None:
+                self.status.enter(State.WAITING, waiting.why)
+                self._linger(source, waiting.wait_ms)
+            if self.stop.is_set():
+                return None
+            known, missing = self.schemas.known(frames.groups, self.clock.ticks_ms())
+        return known
+
+    def _wait_for_deliveries(self, source: Lagging) -> bool:
+        """Waits until few enough batches are unconfirmed. Returns False if told to stop meanwhile."""
+        started_ms = self.clock.ticks_ms()
+        self.ledger.committable()
+        while len(self.ledger.pending) > IN_FLIGHT_BATCHES_MAX:
+            waited_ms = self.clock.ticks_ms() - started_ms
+            if waited_ms > HOLD_AFTER_MS:
+                self.status.enter(
+                    State.WAITING, f"{len(self.ledger.pending)} batches unconfirmed for {waited_ms:.0f} ms"
+                )
+                self._linger(source, IDLE_MS_MAX)
+            self.publisher.poll(10)
+            self.ledger.committable()
+            if self.stop.is_set() and waited_ms > HOLD_AFTER_MS:
+                return False
+        return True
+
+    def _linger(self, source: Lagging, wait_ms: float) -> None:
+        """Waits as a member of the group, with delivery reports and commits going on."""
+        until_ms = self.clock.ticks_ms() + wait_ms
+        while not self.stop.is_set() and (left_ms := until_ms - self.clock.ticks_ms()) > 0:
+            self.status.beat(self.clock.ticks_ms())
+            source.hold(int(min(left_ms, IDLE_MS_MAX)))
+            self.publisher.poll(0)
+            self._commit_when_due(source)
+
+    def _still_ours(self, batch: RecordBatch, scored: Scored, since: Mapping[int, int]) -> Scored:
+        """Leaves out rows of partitions that changed hands while we waited: their new owner scores them."""
+        gone = [p for p in batch.next_offsets if not self.ledger.holds(p, since)]
+        if not gone:
+            return scored
+        stays = ~np.isin(batch.partitions, gone)
+        kept = np.flatnonzero(stays[scored.outbound.rows])
+        out = scored.outbound
+        headers = None if out.headers is None else [out.headers[at] for at in kept]
+        outbound = Outbound(
+            out.topic, out.rows[kept], [out.keys[at] for at in kept], [out.values[at] for at in kept], headers
+        )
+        return Scored(outbound, [each for each in scored.rejections if stays[each.row]], scored.tombstones)
+
+    def _commit_when_due(self, source: Lagging) -> None:
+        now_ms = self.clock.ticks_ms()
+        if now_ms - self.committed_at_ms < self.limits.commit_every_ms:
+            return
+        self.committed_at_ms = now_ms
+        self.ledger.note_committed(source.commit(self.ledger.committable(), wait=False))
+        self.observer.commit(source.lag())
+
+    def _drain(self, budget_ms: float, why: str) -> None:
+        """Waits for deliveries within a budget and commits what is confirmed."""
+        assert self.source is not None
+        until_ms = self.clock.ticks_ms() + budget_ms
+        self.ledger.committable()
+        while self.ledger.pending and (left_ms := until_ms - self.clock.ticks_ms()) > 0:
+            self.publisher.poll(int(min(left_ms, IDLE_MS_MAX)))
+            self.ledger.committable()
+        if self.ledger.pending:
+            self.report("drain.incomplete", {"why": why, "batches": len(self.ledger.pending)})
+        try:
+            self.ledger.note_committed(self.source.commit(self.ledger.committable(), wait=True))
+        except TransientError as error:
+            self.report("drain.not_committed", {"why": why, "error": str(error)})
+
+    def _halt(self, source: Lagging, why: str) -> None:
+        """Stands still, not ready, as a member of the group, until told to stop."""
+        self.report("stream.halted", {"why": why})
+        self.status.enter(State.HALTED, why)
+        while not self.stop.is_set():
+            try:
+                self._linger(source, HOLD_AFTER_MS)
+            except HaltError as error:
+                self.status.enter(State.HALTED, str(error))
