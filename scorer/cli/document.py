@@ -73,7 +73,8 @@ def read_document(path: Path) -> Document:
     streams = content.pop("streams", [])
     entries = [Entry(key, value, _origin(path, lines, key)) for key, value in _flat("", content)]
     if not isinstance(streams, list) or not all(isinstance(stream, dict) for stream in streams):
-        problem = f'{_origin(path, lines, "streams")}: streams are a list of tables: write [[streams]] and name = "..."'
+        origin = _origin(path, lines, next((key for key in lines if key.split(".")[0] == "streams"), "streams"))
+        problem = f'{origin}: streams are a list of tables: write [[streams]] and name = "..."'
         return Document(tuple(entries), (), (problem,))
     named: list[tuple[str, str]] = []
     problems: list[str] = []

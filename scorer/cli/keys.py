@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -120,8 +120,7 @@ def kind_of(field: FieldInfo) -> Kind:
     """How a field's value is read, by its type."""
     if URL_OR_FOLDER in field.metadata:
         return Kind.URL
-    types = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in get_args(field.annotation)]
-    for kind in (field.annotation, *types):
+    for kind in (field.annotation, *get_args(field.annotation)):
         if kind in _KINDS:
             return _KINDS[kind]
     return Kind.TEXT

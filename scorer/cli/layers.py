@@ -124,9 +124,9 @@ def _is_kubernetes(name: str, value: str) -> bool:
     """Whether a variable is one that Kubernetes sets in every pod beside a Service called scorer or scorer-*."""
     if "__" in name:
         return False
-    if _SERVICE_PORT.fullmatch(name):
-        return "://" in value
-    return _SERVICE_VARIABLE.fullmatch(name) is not None
+    if _SERVICE_VARIABLE.fullmatch(name):
+        return True
+    return _SERVICE_PORT.fullmatch(name) is not None and "://" in value
 
 
 def _flag(text: str) -> Raw:

@@ -14,10 +14,14 @@ from typing import Annotated
 
 import typer
 
-from scorer.cli import config
+from scorer.cli import config, model
 from scorer.cli.demo import demo
 from scorer.cli.exits import report
 from scorer.cli.options import add_command
+from scorer.cli.score import score
+from scorer.cli.send import send
+from scorer.cli.setup import setup
+from scorer.cli.watch import watch
 from scorer.cli.worker import worker
 
 app = typer.Typer(
@@ -27,7 +31,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(config.app, name="config")
+app.add_typer(model.app, name="model")
 add_command(app, demo, "scorer demo", "scorer demo --csv bank-additional-full.csv.gz", "scorer demo --broker mock")
+add_command(
+    app, setup, "scorer setup", "scorer setup --partitions 12 --replication 3", "scorer setup --schemas my/schemas"
+)
+add_command(
+    app, send, "scorer send lead", "scorer send lead -n 5000 --rate 200", "scorer send login --csv online_retail.csv.gz"
+)
+add_command(
+    app, watch, "scorer watch lead", "scorer watch lead --dead-letters --once", "scorer watch login --limit 10 --json"
+)
+add_command(
+    app,
+    score,
+    "scorer score bank-additional-full.csv.gz --bundle models/lead/1",
+    "scorer score visits.jsonl --bundle models/churn/1 --schema events.visit.avsc --prediction predictions.churn.avsc",
+)
 add_command(app, worker, "scorer worker", "scorer worker lead", "scorer worker lead --set streams.lead.profile=eager")
 
 

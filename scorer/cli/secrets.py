@@ -10,8 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scorer.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
 
 HIDDEN = "***"
 SECRET_BYTES_MAX = 65_536
@@ -65,6 +69,13 @@ class Secret:
 
     def __repr__(self) -> str:
         return HIDDEN
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> CoreSchema:
+        """As a part of a model: an instance, which dumps as ***. A dataclass would be dumped with its fields."""
+        from pydantic_core import core_schema
+
+        return core_schema.is_instance_schema(cls, serialization=core_schema.to_string_ser_schema())
 
 
 def secret_from(key: str, reference: Mapping[str, str], folder: Path, environ: Mapping[str, str]) -> Secret:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from scorer.cli.librdkafka import PROPERTIES, Client
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FOLDER_SCHEME = "folder:"
 URL_OR_FOLDER = "http:, https: or folder:PATH"
-KafkaValue = str | int | float | bool | InstanceOf[Secret]
+KafkaValue = str | int | float | bool | Secret
 Topic = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]+$", max_length=249)]
 
 
@@ -59,7 +59,7 @@ class Registry(Table):
     grace_ms_max: Annotated[int, Field(ge=0, le=3_600_000)] = 10_000
     cache: Path = Path("~/.cache/scorer/schemas")
     username: Annotated[str, Field(min_length=1)] | None = None
-    password: InstanceOf[Secret] | None = None
+    password: Secret | None = None
     ca: Path | None = None
 
     @field_validator("url")

@@ -52,9 +52,23 @@ def load_model(bundle: Bundle) -> Model:
     Raises:
         ContractError: the contract is wrong, or the ONNX file is too large, broken, or takes what is not served.
     """
-    onnx = bundle.files["model.onnx"]
+    session = _session(bundle.files["model.onnx"], bundle.place)
+    inputs, outputs = _ends(session, bundle.place)
+    return Model(bundle, Interface(bundle.contract, inputs, outputs), session, _wanted(bundle.contract))
+
+
+def signature(onnx: bytes, place: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What a graph takes and gives, by name; outputs of types that are not served are left out.
+
+    Raises:
+        ContractError: the file is too large, broken, or takes what is not served.
+    """
+    return _ends(_session(onnx, place), place)
+
+
+def _session(onnx: bytes, place: str) -> Any:
     if len(onnx) > ONNX_BYTES_MAX:
-        raise ContractError(f"{bundle.place}: model.onnx has {len(onnx)} bytes, more than {ONNX_BYTES_MAX}")
+        raise ContractError(f"{place}: model.onnx has {len(onnx)} bytes, more than {ONNX_BYTES_MAX}")
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
@@ -62,12 +76,14 @@ def load_model(bundle: Bundle) -> Model:
     options.enable_cpu_mem_arena = False  # the arena only grows, and batch sizes vary
     options.log_severity_level = 4  # its error lines quote values of the payload; the exception tells us enough
     try:
-        session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise ContractError(f"{bundle.place}: model.onnx cannot be loaded: {error}") from error
-    inputs = {each.name: _tensor(each, bundle) for each in session.get_inputs()}
-    outputs = {each.name: _tensor(each, bundle) for each in session.get_outputs() if each.type in DTYPES}
-    return Model(bundle, Interface(bundle.contract, inputs, outputs), session, _wanted(bundle.contract))
+        raise ContractError(f"{place}: model.onnx cannot be loaded: {error}") from error
+
+
+def _ends(session: Any, place: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    inputs = {each.name: _tensor(each, place) for each in session.get_inputs()}
+    return inputs, {each.name: _tensor(each, place) for each in session.get_outputs() if each.type in DTYPES}
 
 
 def predict(model: Model, tensors: Mapping[str, Array], rows: Rows) -> tuple[dict[str, Array], Rows, list[Rejection]]:
@@ -149,9 +165,9 @@ def _finite(
     return _subset(outputs, stay), kept[stay], rejections
 
 
-def _tensor(end: Any, bundle: Bundle) -> Tensor:
+def _tensor(end: Any, place: str) -> Tensor:
     if end.type not in DTYPES:
-        raise ContractError(f"{bundle.place}: ONNX {end.name} is {end.type}; served are {', '.join(DTYPES)}")
+        raise ContractError(f"{place}: ONNX {end.name} is {end.type}; served are {', '.join(DTYPES)}")
     return Tensor(DTYPES[end.type], tuple(axis if isinstance(axis, int) else None for axis in end.shape))
 
 

@@ -7,7 +7,7 @@ contract's relative tolerance. Batch invariance is bit for bit everywhere: it is
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -58,30 +58,55 @@ def golden_rows(model: Model) -> list[Golden]:
 def golden_problems(model: Model, schema: WriterSchema, exact: bool) -> list[str]:
     """Golden rows that do not come out. `exact` asks for equal bits, else the contract's tolerance holds."""
     rows = golden_rows(model)
-    batch = _events_batch(rows, schema)
+    tolerance = 0.0 if exact else model.contract.tolerance_relative
+    try:
+        found = outcomes(model, schema, [row.event for row in rows])
+    except ContractError as error:
+        return [str(error)]
+    return [
+        f"golden row {at}: {field} is {value!r}, expected {row.expect.get(field)!r}"
+        for at, (row, values) in enumerate(zip(rows, found, strict=True), 1)
+        for field, value in values.items()
+        if not _equal(value, row.expect.get(field), tolerance)
+    ]
+
+
+def outcomes(model: Model, schema: WriterSchema, events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the model makes of some events: the prediction's output fields of each.
+
+    Raises:
+        ContractError: one of them is no event of the schema, or is rejected.
+    """
+    batch = _events_batch(events, schema)
     features, rejections = _features(batch, schema, model)
     outputs, kept, unscorable = predict(model, features.tensors, features.rows)
     if rejections or unscorable:
         first = (rejections + unscorable)[0]
-        return [f"golden row {first.row + 1} is rejected: {first.stage}, {first.reason}: {first.detail}"]
-    found = compose(features.take(kept), outputs, batch, model, origin=_ORIGIN, now_ms=0).columns
-    tolerance = 0.0 if exact else model.contract.tolerance_relative
-    problems = []
-    for rule in model.contract.outputs:
-        values = found[rule.field]
-        listed = values.to_pylist() if hasattr(values, "to_pylist") else values.tolist()
-        for at, (row, value) in enumerate(zip(rows, listed, strict=True), 1):
-            if not _equal(value, row.expect.get(rule.field), tolerance):
-                wanted = row.expect.get(rule.field)
-                problems.append(f"golden row {at}: {rule.field} is {value!r}, expected {wanted!r}")
-    return problems
+        raise ContractError(f"golden row {first.row + 1} is rejected: {first.stage}, {first.reason}: {first.detail}")
+    columns = compose(features.take(kept), outputs, batch, model, origin=_ORIGIN, now_ms=0).columns
+    fields = [rule.field for rule in model.contract.outputs]
+    lists = [_listed(columns[field]) for field in fields]
+    return [dict(zip(fields, values, strict=True)) for values in zip(*lists, strict=True)]
+
+
+def golden_batch(model: Model, schema: WriterSchema, rows: int) -> RecordBatch:
+    """The golden rows' events as records, repeated to so many rows."""
+    events = [row.event for row in golden_rows(model)]
+    return _events_batch([events[at % len(events)] for at in range(rows)], schema)
+
+
+def _listed(values: Any) -> list[Any]:
+    """A column as Python values; float32 as the double of the same value."""
+    if isinstance(values, list):
+        return values
+    return list(values.to_pylist() if hasattr(values, "to_pylist") else values.tolist())
 
 
 def invariance_problems(model: Model, schema: WriterSchema, rows_max: int) -> list[str]:
     """Whether rows give the same bits alone, in batches of several sizes, permuted, and beside an outlier."""
     if model.contract.one_by_one:
         return []
-    batch = _events_batch(golden_rows(model), schema)
+    batch = _events_batch([row.event for row in golden_rows(model)], schema)
     features, _ = _features(batch, schema, model)
     if not len(features):
         return ["no golden row can be assembled, so the model cannot be rehearsed"]
@@ -145,13 +170,13 @@ def _features(batch: RecordBatch, schema: WriterSchema, model: Model) -> tuple[F
     return features, undecodable + incomplete
 
 
-def _events_batch(rows: list[Golden], schema: WriterSchema) -> RecordBatch:
+def _events_batch(events: Sequence[Mapping[str, Any]], schema: WriterSchema) -> RecordBatch:
     values: list[bytes | None] = []
-    for number, row in enumerate(rows, 1):
+    for number, event in enumerate(events, 1):
         body = BytesIO()
         body.write(prefix(schema.id))
         try:
-            fastavro.schemaless_writer(body, schema.parsed, dict(row.event))
+            fastavro.schemaless_writer(body, schema.parsed, dict(event))
         except Exception as error:
             raise ContractError(f"golden row {number} is no event of schema {schema.id}: {error}") from error
         values.append(body.getvalue())

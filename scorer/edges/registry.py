@@ -2,7 +2,8 @@
 
 The one place that uses confluent_kafka.schema_registry. No call retries inside, so that the caller's loop decides how
 long to wait. `timeout_ms` bounds connecting and each wait for bytes (the client has no bound for a whole request, and
-none for looking up a host's name). No credentials appear in any message: they are taken out of the URL first.
+none for looking up a host's name). No credentials appear in any message: they are taken out of the URL first. Proxies
+named in the environment are used, as by any HTTP client (NO_PROXY).
 
 What an answer means:
 
@@ -169,12 +170,12 @@ class HttpRegistry:
 def _meaning(error: SchemaRegistryError, place: str) -> ScorerError:
     """Who must act on an error answer."""
     status = error.http_status_code
-    reason = str(error.error_message)[:_REASON_CHARACTERS_MAX]
+    reason = str(error.error_message or "no reason given")[:_REASON_CHARACTERS_MAX]
     answer = f"the registry at {place} answers HTTP {status}"
     if status in (408, 429) or status >= 500:
         return TransientError(f"{answer}: {reason}")
     if status == 404:
-        return TransientError(f"{answer}, but not as a registry does; is the path of registry.url right? {reason}")
+        return TransientError(f"{answer}, but not as a registry does; is the path of registry.url right? ({reason})")
     if status in (401, 403):
         return ConfigError(f"{answer}: it refuses registry.user and its password: {reason}")
     if status in (409, 422):

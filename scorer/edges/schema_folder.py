@@ -75,7 +75,7 @@ class SchemaFolder:
         return [(entry.id, _schema_text(self._folder / entry.file)) for entry in self._of(subject)]
 
     def register(self, subject: str, text: str, compatibility: str) -> int:
-        """See ports.SubjectRegistry. Gives a new schema the next id and its own file.
+        """See ports.SubjectRegistry. Gives a new schema the next id and a file: TOPIC.avsc, then TOPIC.v2.avsc.
 
         A schema that equals a registered version of the subject as JSON keeps its id. Compatibility with earlier
         versions is not checked. Only what changes is written, so a read-only folder will do for what is already there.
@@ -105,7 +105,7 @@ class SchemaFolder:
                 self._write_index(entries)
                 return entry.id
         version = known[-1].version + 1 if known else 1
-        file = _file_name(subject, version, {entry.file for entry in entries})
+        file = subject.removesuffix("-value") + (".avsc" if version == 1 else f".v{version}.avsc")
         path = self._folder / file
         if not path.exists():
             write_whole(path, text)
@@ -197,13 +197,6 @@ def _schema_text(path: Path) -> str:
     except ValueError as error:
         raise ConfigError(f"{path} is no valid JSON: {error}") from error
     return text
-
-
-def _file_name(subject: str, version: int, taken: set[str]) -> str:
-    """NAME.avsc, then NAME.v2.avsc; NAME is the topic's unless another subject's schema is called that."""
-    ending = ".avsc" if version == 1 else f".v{version}.avsc"
-    name = subject.removesuffix("-value") + ending
-    return name if name not in taken else subject + ending
 
 
 @contextmanager

@@ -27,14 +27,12 @@ from scorer.edges.kafka.settings import producer_properties
 from scorer.edges.schema_folder import SchemaFolder
 from scorer.local import process
 from scorer.local.demo_load import Outcome, send_all
-from scorer.local.events import TOPICS, Events, from_file, samples
+from scorer.local.events import MODELS, OUTPUTS, TOPICS, Events, from_file, samples
 from scorer.local.kafka import running_kafka
 from scorer.local.places import shipped
 from scorer.local.ports import free_ports
 from scorer.local.tally import Tally
 
-OUTPUTS = {"lead": "predictions.lead-score", "login": "predictions.recommendation"}
-MODELS = {"lead": "lead/1", "login": "recommend/1"}
 PARTITIONS = 4
 READY_S_MAX = 60.0
 GRACE_S = 25.0

@@ -15,6 +15,8 @@ Now = Callable[[int], int]
 
 KEYS = {"lead": "lead_id", "login": "customer_id"}
 TOPICS = {"lead": "events.new-lead", "login": "events.login"}
+OUTPUTS = {"lead": "predictions.lead-score", "login": "predictions.recommendation"}
+MODELS = {"lead": "lead/1", "login": "recommend/1"}
 
 
 @dataclass(frozen=True, slots=True)

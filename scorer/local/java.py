@@ -30,9 +30,9 @@ DOWNLOADS_AT_ONCE = 8
 ATTEMPTS_MAX = 3
 SOCKET_WAIT_S_MAX = 10
 
-# JVM flags for a quick start: the simple compiler and one collector thread. A Kafka start takes 3.1 s of CPU time in
-# place of 5.4; at 2,000 messages/s it takes 310 us a message from the start, where the full compiler takes 450 to 600 at
-# first and 205 after half a minute, longer than most servers here live.
+# JVM flags for a quick start: the simple compiler and one collector thread. Kafka then starts with 3.1 s of CPU time
+# in place of 5.4; at 2,000 messages/s it takes 310 us a message from the first second on, where the full compiler takes
+# 450 to 600 at first and 205 after half a minute, longer than most servers here live.
 QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError")
 
 WITHOUT = "or go on without a real Kafka: --broker mock"

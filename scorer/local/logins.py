@@ -159,13 +159,13 @@ def sample_logins(profile: Profile, n: int, seed: int, occurred_at_ms: Callable[
     random = np.random.Generator(np.random.PCG64(seed))
     numbers = iter(range(1, n + 1))
     while chunk := list(itertools.islice(numbers, _CHUNK_ROWS)):
+        # A whole chunk even where n ends before: a seed's stream does not depend on n.
         cells = _drawn(profile.cell_ends, random.random(_CHUNK_ROWS))
         invoices = _between(profile.invoices[cells], random).tolist()
         products = _between(profile.products[cells], random).tolist()
         quantiles = random.integers(profile.rebought.shape[1], size=_CHUNK_ROWS)
         rebought = profile.rebought[cells, quantiles].tolist()
         countries = _drawn(profile.country_ends, random.random(_CHUNK_ROWS)).tolist()
-        # Drawn to the chunk's end even if n ends before: a seed's stream does not depend on n.
         for at, number in enumerate(chunk):
             places = _history(profile.code_ends, invoices[at], products[at], rebought[at], random)
             customer_id = f"sample-{seed}-{number:06d}"
@@ -187,22 +187,18 @@ def _history(
     bought: list[int] = []
     baskets: list[list[int]] = []
     for invoice in range(invoices):
-        basket: list[int] = []
-        while len(basket) < _share(products, invoices, invoice):
+        size = products * (invoice + 1) // invoices - products * invoice // invoices
+        basket: dict[int, None] = {}
+        while len(basket) < size:
             chance = next(chances, 1.0)
             again = bool(bought) and chance < rebought
-            place = bought[int(chance / rebought * len(bought))] if again else next(fresh, -1)
-            if place < 0:
+            place = bought[int(chance / rebought * len(bought)) % len(bought)] if again else next(fresh, None)
+            if place is None:
                 break
-            if place not in basket:
-                basket.append(place)
+            basket[place] = None
         bought += basket
-        baskets.append(basket)
+        baskets.append(list(basket))
     return [place for basket in reversed(baskets) for place in basket][:PRODUCTS_MAX]
-
-
-def _share(products: int, invoices: int, invoice: int) -> int:
-    return products * (invoice + 1) // invoices - products * invoice // invoices
 
 
 def _drawn(ends: NDArray[np.int64], chances: NDArray[np.float64]) -> NDArray[np.int64]:

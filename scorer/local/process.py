@@ -19,7 +19,6 @@ from pathlib import Path
 
 POLL_S = 0.02
 KILL_S_MAX = 10.0
-START_S_MAX = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +63,10 @@ def launch(command: Sequence[str], log: Path, *, keep: bool) -> Started:
         answer = watcher.stdout.readline()  # not to the end: the interpreter keeps its descriptor open
     mark = _mark(int(answer)) if answer else None
     if keep or mark is None:
-        release(watcher)
+        _release(watcher)
     if mark is None:
         raise OSError(f"{command[0]} did not start: {last_lines(log)}")
     return Started(mark, None if keep else watcher)
-
-
-def release(watcher: subprocess.Popen[bytes]) -> None:
-    """Ends a watcher, and with it what it still watches."""
-    assert watcher.stdin is not None
-    watcher.stdin.close()
-    watcher.wait(START_S_MAX)
 
 
 def alive(mark: Mark) -> bool:
@@ -94,18 +86,32 @@ def send(mark: Mark, number: signal.Signals) -> bool:
 
 
 def end(mark: Mark, grace_s: float) -> bool:
-    """Asks the process to end, kills it after `grace_s` seconds, and says whether it ended by itself.
+    """Ends a process and waits until it is gone.
+
+    Args:
+        mark: the process.
+        grace_s: seconds that it has to end by itself once asked (SIGTERM) before it is killed; 0 kills at once.
+
+    Returns:
+        Whether it ended by itself because it was asked; False too if it was gone before.
 
     Raises:
         OSError: it is still there after a kill.
     """
-    if send(mark, signal.SIGTERM) and _gone(mark, grace_s):
+    if grace_s > 0 and send(mark, signal.SIGTERM) and _gone(mark, grace_s):
         return True
-    if not send(mark, signal.SIGKILL):
-        return True
+    send(mark, signal.SIGKILL)
     if not _gone(mark, KILL_S_MAX):
         raise OSError(f"process {mark.pid} cannot be killed")
     return False
+
+
+def stop(started: Started, grace_s: float) -> bool:
+    """Ends a process of `launch` as `end` does, and what holds its leash."""
+    by_itself = end(started.mark, grace_s)
+    if started.watcher is not None:
+        _release(started.watcher)
+    return by_itself
 
 
 def resident_mb(mark: Mark) -> float:
@@ -128,6 +134,12 @@ def last_lines(log: Path, count: int = 8) -> str:
     except OSError:
         return f"no log at {log}"
     return "\n".join([f"{log} ends with:", *(line[:300] for line in lines[-count:])]) if lines else f"{log} is empty"
+
+
+def _release(watcher: subprocess.Popen[bytes]) -> None:
+    assert watcher.stdin is not None
+    watcher.stdin.close()
+    watcher.wait(KILL_S_MAX)
 
 
 def _mark(pid: int) -> Mark | None:

@@ -6,8 +6,6 @@ when its process is gone; started again, it finds its data. Unless kept on purpo
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -40,14 +38,18 @@ class Server:
     answers: Callable[[], bool]
     say: Say
     ready_s_max: float = 90.0
-    mark: process.Mark | None = None
-    _watcher: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-    _launched_s: float = 0.0
+    _started: process.Started | None = field(default=None, init=False)
+    _launched_s: float = field(default=0.0, init=False)
 
     @property
     def folder(self) -> Path:
         """Returns the folder that holds data, settings and logs."""
         return self.log.parent
+
+    @property
+    def mark(self) -> process.Mark | None:
+        """Returns what tells its process from any other, from a start until a stop or kill."""
+        return self._started.mark if self._started else None
 
     @property
     def running(self) -> bool:
@@ -75,10 +77,9 @@ class Server:
         command = self.command()
         self._launched_s = time.monotonic()
         try:
-            started = process.launch(command, self._output, keep=keep)
+            self._started = process.launch(command, self._output, keep=keep)
         except OSError as error:
             raise LocalUnavailable(f"{self.name} did not start: {error}", "Look at its log") from error
-        self.mark, self._watcher = started.mark, started.watcher
 
     def wait_ready(self) -> None:
         """Waits until the launched server answers.
@@ -99,25 +100,19 @@ class Server:
 
     def stop(self) -> None:
         """Asks the server to end and waits for it; its data is whole on disk. Does nothing if it does not run."""
-        if self.mark is None:
-            return
-        if process.end(self.mark, STOP_S_MAX):
-            class_archive.publish(self.folder)
-        self._forget()
+        self._end(STOP_S_MAX)
 
     def kill(self) -> None:
         """Ends the server at once, as kill -9 does. Its data is what a crash leaves."""
-        if self.mark is None:
-            return
-        process.send(self.mark, signal.SIGKILL)
-        process.end(self.mark, process.KILL_S_MAX)
-        self._forget()
+        self._end(0.0)
 
-    def _forget(self) -> None:
+    def _end(self, grace_s: float) -> None:
+        if self._started is None:
+            return
+        if process.stop(self._started, grace_s):
+            class_archive.publish(self.folder)
         class_archive.discard(self.folder)
-        if self._watcher is not None:
-            process.release(self._watcher)
-        self.mark = self._watcher = None
+        self._started = None
 
     def _answers(self) -> bool:
         try:

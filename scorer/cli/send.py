@@ -1,0 +1,109 @@
+"""`scorer send`: events to a stream's input topic, from a real file or from the fitted profile."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scorer.cli.options import AsJson, ConfigFile, Sets, load
+from scorer.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from scorer.local.events import Events
+
+MESSAGE_BYTES_MAX = 1_000_000
+
+
+def send(
+    stream: Annotated[str, typer.Argument(help="Stream of the settings that the events are for.")],
+    csv: Annotated[
+        Path | None, typer.Option(help="A real file: Bank Marketing or Online Retail, plain or .gz.")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option("-n", "--count", min=1, help="How many; 1000 samples by default.")
+    ] = None,
+    rate: Annotated[float, typer.Option(min=0, help="Events a second; 0 is as fast as they are taken.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the samples; the same seed gives the same events.")] = 1,
+    kind: Annotated[str, typer.Option(help="lead or login; by default told by the stream's input topic.")] = "",
+    config: ConfigFile = None,
+    sets: Sets = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send events, with progress on a terminal. Without --csv, samples that look like the real data."""
+    from itertools import islice
+
+    from scorer.cli.stopping import stopped_by_signals
+    from scorer.cli.wiring import open_registry, versions
+    from scorer.edges.clock import SystemClock
+    from scorer.edges.kafka.producer import KafkaPublisher
+    from scorer.edges.kafka.settings import producer_properties
+    from scorer.edges.logs import configure, reporter
+    from scorer.local.events import KEYS
+    from scorer.local.sending import encoded
+    from scorer.local.sending import send as send_all
+
+    settings = load(config, sets).settings
+    chosen = settings.stream(stream)
+    configure(settings.log.level, settings.log.format)
+    report, clock, stop = reporter(stream=stream), SystemClock(), stopped_by_signals()
+    events = _events(chosen.from_topic, csv, kind, count, seed)
+    _, schema = versions(open_registry(settings, report), chosen.from_topic)[-1]
+    publisher = KafkaPublisher(
+        producer_properties(settings.kafka_for("producer"), chosen.profile, MESSAGE_BYTES_MAX), report
+    )
+    started_ms = clock.ticks_ms()
+    messages = islice(encoded(events.events, schema, KEYS[events.kind]), count)
+    with _progress(count) as progress:
+        sent = send_all(messages, chosen.from_topic, publisher, clock, rate=rate, stop=stop, progress=progress)
+    took_s = (clock.ticks_ms() - started_ms) / 1000
+    if as_json:
+        typer.echo(json.dumps({"sent": sent, "topic": chosen.from_topic, "seconds": round(took_s, 3)}))
+    else:
+        typer.echo(f"{sent:,} events sent to {chosen.from_topic} in {took_s:.1f} s ({sent / max(took_s, 1e-9):,.0f}/s)")
+
+
+def _events(topic: str, csv: Path | None, kind: str, count: int | None, seed: int) -> Events:
+    from scorer.edges.clock import SystemClock
+    from scorer.local.events import TOPICS, from_file, samples
+
+    clock = SystemClock()
+    if csv is not None:
+        return from_file(csv, lambda _: clock.now_ms())
+    kinds = {name: each for each, name in TOPICS.items()}
+    told = kind or kinds.get(topic, "")
+    if told not in TOPICS:
+        raise ConfigError(f"no samples fit topic {topic}: say --kind lead or --kind login, or give --csv FILE")
+    return samples(told, count or 1000, seed, lambda _: clock.now_ms())
+
+
+class _progress:  # noqa: N801 -- reads as a function: with _progress(total) as progress
+    """A bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, total: int | None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("  sent"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=total)
+
+    def __enter__(self) -> _progress:
+        self._bar.start()
+        return self
+
+    def __call__(self, done: int) -> None:
+        self._bar.update(self._task, completed=done)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()

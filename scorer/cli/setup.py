@@ -1,0 +1,110 @@
+"""`scorer setup`: what the streams need of their neighbours, topics and schemas."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scorer.cli.options import AsJson, ConfigFile, Sets, load
+from scorer.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from scorer.cli.settings import Settings, Stream
+    from scorer.edges.kafka.admin import KafkaAdmin
+
+DEAD_LETTER_ROOM_BYTES = 64 * 1024
+"""A dead letter is its record with more headers, so its topic takes that much more."""
+
+
+def setup(
+    config: ConfigFile = None,
+    sets: Sets = None,
+    schemas: Annotated[
+        Path | None, typer.Option(help="Folder with a TOPIC.avsc per topic; the shipped ones by default.")
+    ] = None,
+    partitions: Annotated[int, typer.Option(min=1, max=10_000, help="Of each topic that is made.")] = 4,
+    replication: Annotated[int, typer.Option(min=-1, max=10, help="Copies; -1 is the broker's default.")] = -1,
+    attempts: Annotated[int, typer.Option(min=1, help="How often to ask a neighbour that does not answer.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Create the topics and register the schemas of every stream. Safe to run again: what is there stays.
+
+    An event's schema is registered as BACKWARD, a prediction's as FULL_TRANSITIVE: readers of any age can read it.
+    """
+    from threading import Event
+
+    from scorer.cli.wiring import open_registry
+    from scorer.edges.kafka.admin import KafkaAdmin
+    from scorer.edges.logs import configure, reporter
+    from scorer.services.patience import wait_out
+
+    settings = load(config, sets).settings
+    if not settings.streams:
+        raise ConfigError("no stream is configured: add [[streams]] to scorer.toml, or give --config PATH")
+    configure(settings.log.level, settings.log.format)
+    report, never = reporter(), Event()
+    admin = KafkaAdmin(settings.kafka_for("admin"), report)
+    registry = open_registry(settings, report)
+    made = wait_out(lambda: _topics(settings, admin, partitions, replication), never, report, attempts)
+    registered: dict[str, int] = {}
+    for entry in _entries(settings, schemas):
+        register = partial(registry.register, *entry)
+        registered[entry[0]] = wait_out(register, never, report, attempts)
+    if as_json:
+        typer.echo(json.dumps({"topics_created": made, "schemas": registered}))
+        return
+    for topic in made:
+        typer.echo(f"topic   {topic} created with {partitions} partitions")
+    if not made:
+        typer.echo("topic   all are there")
+    for subject, schema_id in registered.items():
+        typer.echo(f"schema  {subject} has id {schema_id}")
+
+
+def _topics(settings: Settings, admin: KafkaAdmin, partitions: int, replication: int) -> list[str]:
+    from scorer.edges.kafka.admin import Topic
+
+    there = admin.topics()
+    wanted = dict.fromkeys(name for stream in settings.streams for name in (stream.from_topic, stream.to_topic))
+    made = admin.create([Topic(name, partitions, replication) for name in wanted if name not in there])
+    letters: dict[str, Topic] = {}
+    for stream in settings.streams:
+        if stream.dead_letters not in there:
+            room = admin.message_bytes_max(stream.from_topic) + DEAD_LETTER_ROOM_BYTES
+            own = {"max.message.bytes": str(room)}
+            letters[stream.dead_letters] = Topic(stream.dead_letters, partitions, replication, own)
+    return made + admin.create(list(letters.values()))
+
+
+def _entries(settings: Settings, folder: Path | None) -> Iterator[tuple[str, str, str]]:
+    """Subject, schema and compatibility of every topic, each subject once."""
+    from scorer.cli.wiring import subject
+    from scorer.core.contract import parse_contract
+    from scorer.local.places import shipped
+
+    place = folder or shipped("schemas")
+    seen: set[str] = set()
+
+    def entry(stream: Stream) -> Iterator[tuple[str, str, str]]:
+        contract = parse_contract((stream.bundle / "model.toml").read_text(encoding="utf-8"))
+        yield stream.from_topic, stream.from_topic, "BACKWARD"
+        yield stream.to_topic, contract.prediction, "FULL_TRANSITIVE"
+
+    for stream in settings.streams:
+        for topic, name, compatibility in entry(stream):
+            if topic not in seen:
+                seen.add(topic)
+                yield subject(topic), _schema_text(place, name, topic), compatibility
+
+
+def _schema_text(folder: Path, name: str, topic: str) -> str:
+    path = folder / f"{name}.avsc"
+    if not path.is_file():
+        there = ", ".join(sorted(each.name for each in folder.glob("*.avsc"))) or "nothing"
+        raise ConfigError(f"no schema for topic {topic}: {path} is missing (there: {there}); give --schemas FOLDER")
+    return path.read_text(encoding="utf-8")

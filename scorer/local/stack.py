@@ -1,0 +1,158 @@
+"""Kafka and the registry as one surrounding that stays up between commands: `scorer local up`, `down`, `status`.
+
+Guarantees: what `up` has started is written down in the folder before it is waited for, so `status` and `down` find it
+even after a broken start; `down` signals only the very processes that were written down; data stays in the folder,
+and the next `up` goes on with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from scorer.local import class_archive, process
+from scorer.local.java import LocalUnavailable, Say
+from scorer.local.kafka import Plan as KafkaPlan
+from scorer.local.kafka import kafka
+from scorer.local.ports import free_ports, is_free
+from scorer.local.registry import Plan as RegistryPlan
+from scorer.local.registry import registry as registry_server
+from scorer.local.server import STOP_S_MAX, Server
+
+KAFKA_PORT, REGISTRY_PORT = 9092, 8081
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One server of the surrounding, as the state file knows it."""
+
+    name: str
+    address: str
+    pid: int
+    born: str
+    log: str
+
+    @property
+    def mark(self) -> process.Mark:
+        """Returns what tells its process from any other."""
+        return process.Mark(self.pid, self.born)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What was started in a folder, in the order of starting: Kafka, then the registry if it was wanted."""
+
+    folder: Path
+    members: tuple[Member, ...]
+
+    def member(self, name: str) -> Member | None:
+        """Returns the server "kafka" or "registry", if the state has it."""
+        return next((member for member in self.members if member.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How one server is now; `resident_mb` is 0 when it does not run."""
+
+    member: Member
+    running: bool
+    resident_mb: float
+
+
+def default_folder() -> Path:
+    """Returns where the surrounding lives unless said otherwise: `$XDG_STATE_HOME` or ~/.local/state, scorer/local."""
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "scorer" / "local"
+
+
+def up(
+    folder: Path,
+    say: Say,
+    *,
+    kafka_port: int = KAFKA_PORT,
+    registry_port: int = REGISTRY_PORT,
+    registry: bool = True,
+) -> State:
+    """Starts Kafka and, if wanted, the registry, and returns once they answer; they go on after this process.
+
+    What already runs in this folder is left as it is. Both start at the same time.
+
+    Raises:
+        LocalUnavailable: one cannot be had; what this call has started is ended again.
+    """
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {"kafka": kafka_port} | ({"registry": registry_port} if registry else {})
+    members = {status.member.name: status.member for status in status_of(folder) if status.running}
+    servers: dict[str, Server] = {}
+    try:
+        for name, port in wanted.items():
+            if name in members:
+                say(f"{name} already runs at {members[name].address}")
+                continue
+            servers[name] = server = _server(name, folder, port, say)
+            server.launch(keep=True)
+            assert server.mark is not None
+            members[name] = Member(name, server.address, server.mark.pid, server.mark.born, str(server.log))
+            _write(State(folder, tuple(members.values())))
+        for server in servers.values():
+            server.wait_ready()
+    except BaseException:
+        for server in servers.values():
+            server.kill()
+        raise
+    return State(folder, tuple(members.values()))
+
+
+def down(folder: Path, say: Say) -> tuple[str, ...]:
+    """Ends what `up` has started in `folder`, the registry first, and returns the names of what was running."""
+    ended = []
+    for status in reversed(status_of(folder)):
+        if not status.running:
+            continue
+        say(f"Stopping {status.member.name}")
+        home = Path(status.member.log).parent
+        if process.end(status.member.mark, STOP_S_MAX):
+            class_archive.publish(home)
+        class_archive.discard(home)
+        ended.append(status.member.name)
+    _file(folder).unlink(missing_ok=True)
+    return tuple(ended)
+
+
+def status_of(folder: Path) -> tuple[Status, ...]:
+    """Returns how the servers that `up` has started in `folder` are now; nothing if there are none."""
+    return tuple(
+        Status(member, process.alive(member.mark), process.resident_mb(member.mark)) for member in _read(folder).members
+    )
+
+
+def _server(name: str, folder: Path, port: int, say: Say) -> Server:
+    if not is_free(port):
+        raise LocalUnavailable(f"Port {port} of {name} is taken on 127.0.0.1", "Choose another, end what holds it")
+    (second,) = free_ports(1)
+    if name == "kafka":
+        return kafka(KafkaPlan(folder / name, port, second), say)
+    return registry_server(RegistryPlan(folder / name, port, second), say)
+
+
+def _file(folder: Path) -> Path:
+    return folder.resolve() / "state.json"
+
+
+def _read(folder: Path) -> State:
+    try:
+        content = json.loads(_file(folder).read_text(encoding="utf-8"))
+        return State(folder, tuple(Member(**member) for member in content["members"]))
+    except FileNotFoundError:
+        return State(folder, ())
+    except (ValueError, KeyError, TypeError) as error:
+        raise LocalUnavailable(f"{_file(folder)} is not what `local up` writes: {error}", "Delete it") from error
+
+
+def _write(state: State) -> None:
+    fresh = _file(state.folder).with_suffix(".part")
+    fresh.write_text(json.dumps({"members": [asdict(member) for member in state.members]}, indent=2), encoding="utf-8")
+    fresh.replace(_file(state.folder))
