@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +36,7 @@ def demo(
         raise ConfigError(f"--broker {broker}: kafka or mock")
     if broker == "mock":
         events = min(events, 4_000)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl+C does
     plan = Plan(folder.resolve(), csv.resolve() if csv else None, events, events // 4, broker)
     with _Steps() as steps:
         outcome = run_demo(plan, steps.say, steps.progress)

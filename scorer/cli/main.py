@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from scorer.cli import config, model
+from scorer.cli import config, local, model
 from scorer.cli.demo import demo
 from scorer.cli.exits import report
 from scorer.cli.options import add_command
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.add_typer(model.app, name="model")
+app.add_typer(local.app, name="local")
 add_command(app, demo, "scorer demo", "scorer demo --csv bank-additional-full.csv.gz", "scorer demo --broker mock")
 add_command(
     app, setup, "scorer setup", "scorer setup --partitions 12 --replication 3", "scorer setup --schemas my/schemas"
@@ -59,7 +60,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="Examples:\n\n\b\n  scorer config show\n  scorer config check --config scorer.toml")
+@app.callback(epilog="Examples:\n\n\b\n  scorer demo\n  scorer worker lead --help\n  scorer model check models/lead/1")
 def scorer(
     _: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from traceback import extract_tb
 from typing import Annotated
 
 import typer
@@ -43,7 +44,17 @@ def worker(
     if os.environ.get(SUPERVISED):
         end_with_parent()
     report = reporter(stream=chosen[0].name)
-    raise typer.Exit(run_stream(settings, chosen[0], report))
+    try:
+        code = run_stream(settings, chosen[0], report)
+    except Exception as error:
+        report("process.failed", {"error": str(error), "kind": type(error).__name__, "at": _frames(error)})
+        raise
+    raise typer.Exit(code)
+
+
+def _frames(error: Exception) -> list[str]:
+    """Where it came from, innermost last, without values."""
+    return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)]
 
 
 def _supervise(names: list[str], config: Path | None, sets: list[str] | None, grace_ms_max: int) -> int:
