@@ -27,7 +27,7 @@ from scorer.edges.kafka.settings import consumer_properties, producer_properties
 from scorer.edges.machine import cpu_class, scorer_version
 from scorer.edges.metrics import Metrics
 from scorer.edges.status_server import StatusServer
-from scorer.services.patience import wait_out
+from scorer.services.patience import StoppedError, wait_out
 from scorer.services.schemas import Schemas
 from scorer.services.worker import Limits, Worker
 
@@ -131,7 +131,8 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
     status.beat(clock.ticks_ms())
     server = status_server(settings, stream, status, metrics, clock)
     try:
-        recipe, registry = wait_out(lambda: _recipe(settings, stream, report), stop, waiting)
+        registry = open_registry(settings, report)
+        recipe = wait_out(lambda: _recipe(settings, stream, registry), stop, waiting)
         metrics.serving(recipe.model, recipe.origin)
         report("stream.serving", {"model": recipe.model.bundle.label, "sha256": recipe.model.bundle.sha256})
         bytes_max = wait_out(lambda: _message_bytes_max(settings, stream, report), stop, waiting)
@@ -156,10 +157,12 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
             worker.run(source)
         finally:
             source.close()
-        return 0
+    except StoppedError:
+        report("stream.stopped", {"why": "told to stop while waiting for a neighbour"})
     finally:
         if server is not None:
             server.close()
+    return 0
 
 
 def status_server(
@@ -173,12 +176,11 @@ def status_server(
     return StatusServer(wanted.host, port, status=status, exposition=metrics.exposition, ticks_ms=clock.ticks_ms)
 
 
-def _recipe(settings: Settings, stream: Stream, report: Report) -> tuple[Recipe, Any]:
-    registry = open_registry(settings, report)
+def _recipe(settings: Settings, stream: Stream, registry: SubjectRegistry) -> Recipe:
     events = versions(registry, stream.from_topic)
     _, writer = versions(registry, stream.to_topic)[-1]
     model = prove(read_bundle(Path(stream.bundle)), events, writer, settings.batch.rows_max)
-    return Recipe(model, writer, stream.to_topic, origin(), trace=stream.headers == "trace"), registry
+    return Recipe(model, writer, stream.to_topic, origin(), trace=stream.headers == "trace")
 
 
 def _message_bytes_max(settings: Settings, stream: Stream, report: Report) -> int:

@@ -22,7 +22,11 @@ _LOUD = {
     "drain.incomplete": "warning",
     "drain.not_committed": "warning",
     "dead_letter.value_omitted": "warning",
-    "records.rejected": "warning",
+    "registry.from_disk": "warning",
+    "registry.not_kept": "warning",
+    "schema.inadmissible": "warning",
+    "schema.unknown": "warning",
+    "neighbour.waiting": "warning",
 }
 """Events that are not mere information."""
 

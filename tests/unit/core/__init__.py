@@ -1,0 +1,1 @@
+"""Tests of scorer/core, file for file."""

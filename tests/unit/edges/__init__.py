@@ -1,0 +1,1 @@
+"""Tests of scorer/edges, file for file."""

@@ -1,0 +1,40 @@
+"""What a machine is called in predictions."""
+
+from __future__ import annotations
+
+import platform
+
+import pytest
+
+from scorer.edges import machine
+
+
+@pytest.mark.parametrize(
+    ("architecture", "cpu_info", "expected"),
+    [
+        ("x86_64", "processor\t: 0\nflags\t\t: fpu sse2 avx avx2 avx512f avx512vl\n", "x86_64-avx512"),
+        ("x86_64", "flags\t\t: fpu sse2 avx avx2\n", "x86_64-avx2"),
+        ("x86_64", "flags\t\t: fpu sse2 avx\n", "x86_64"),
+        ("x86_64", "model name: avx2\nflags : fpu\n", "x86_64"),
+        ("x86_64", "flags : fpu\n\nflags : avx2\n", "x86_64"),
+        ("aarch64", "Features\t: fp asimd evtstrm\n", "aarch64-neon"),
+        ("aarch64", "Features\t: fp asimd sve\n", "aarch64-sve"),
+        ("arm64", "", "arm64"),
+        ("riscv64", "isa : rv64\n", "riscv64"),
+    ],
+)
+def test_the_class_is_the_widest_instruction_set_of_the_first_cpu(
+    architecture: str, cpu_info: str, expected: str
+) -> None:
+    assert machine.classify(architecture, cpu_info) == expected
+
+
+def test_this_machine_has_a_class() -> None:
+    assert machine.cpu_class().startswith(platform.machine())
+
+
+def test_the_version_is_the_installed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "DISTRIBUTION", "pytest")
+    assert machine.scorer_version() == pytest.__version__
+    monkeypatch.setattr(machine, "DISTRIBUTION", "no-such-distribution")
+    assert machine.scorer_version() == "unpackaged"

@@ -1,0 +1,1 @@
+"""Tests of scorer/services, file for file."""
