@@ -8,8 +8,7 @@ TopK takes ten, ties to the product that sold more over the whole time.
 Guarantees: the same bits whatever the batch. There is no Log and no sum over a row, and all numbers are multiples of
 2^-16 below 2^8, which float32 adds exactly in any order. Codes that are unknown or padding count in a last column
 that lies far below all others. For a customer of 60 products the graph takes 24 us alone and 12 us a row in batches of
-32; 5 us of that is handing over 200 strings. Counts in a tensor of their own took 14 to 21 us a row, TfIdfVectorizer
-2 us more than LabelEncoder.
+32, one thread; 5 us of that is handing over 200 strings. With counts in a tensor of their own it was 30 and 14.
 """
 
 from __future__ import annotations
