@@ -149,7 +149,7 @@ def _cast(work: Array, block: Block, problems: Problems) -> Array:
         unfit = (work < info.min) | (work > info.max)
         cast = work.astype(block.dtype)
     else:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             cast = work.astype(block.dtype)
         unfit = np.isinf(cast) & np.isfinite(work)
     if unfit.any():

@@ -138,14 +138,19 @@ def _from_arrow(array: pa.Array, kind: Kind) -> Column:
     if array.null_count:
         null = array.is_null().to_numpy(zero_copy_only=False)
         array = pc.fill_null(array, pa.scalar(_FILLS[kind], array.type))
-    return Column(array.to_numpy(zero_copy_only=False).astype(_DTYPES[kind], copy=False), null)
+    return Column(_numpy(array, kind), null)
 
 
 def _from_arrow_items(array: pa.Array, kind: Kind) -> Array:
     items = array.flatten()
     if items.null_count:  # a null item is no value of a model's input; the caller finds it as a filler that is None
         return np.array(items.to_pylist(), dtype=object)
-    values: Array = items.to_numpy(zero_copy_only=False).astype(_DTYPES[kind], copy=False)
+    return _numpy(items, kind)
+
+
+def _numpy(array: pa.Array, kind: Kind) -> Array:
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one, as in fastavro
+        values: Array = array.to_numpy(zero_copy_only=False).astype(_DTYPES[kind], copy=False)
     return values
 
 
@@ -198,4 +203,4 @@ def _kind(node: Node) -> Kind | None:
 
 
 def _article(kind: str) -> str:
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    return f"{'an' if kind[0] in 'aei' else 'a'} {kind}"

@@ -5,6 +5,8 @@ It ends well only if every event that was sent came out, as a prediction or as a
 
 from __future__ import annotations
 
+import fcntl
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +18,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from scorer.core.errors import ScorerError, TransientError
+from scorer.core.errors import ConfigError, ScorerError, TransientError
 from scorer.core.schema import WriterSchema, writer_schema
 from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.admin import KafkaAdmin, Topic
@@ -46,7 +48,7 @@ class Plan:
     """What the demo does.
 
     Attributes:
-        folder: where broker, settings and logs live; kept between runs for a quick start, its topics are made anew.
+        folder: where broker, settings and logs live; the broker's data is made anew each time.
         csv: a real file to stream, or None for samples.
         leads, logins: how many samples of each.
         broker: "kafka" for a real one, "mock" for librdkafka's built-in cluster.
@@ -75,6 +77,7 @@ def run_demo(plan: Plan, say: Say, progress: Callable[[int, int], None]) -> Outc
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
+        _hold_alone(plan.folder, stack)
         bootstrap = _broker(plan, stack, say)
         schemas = _schemas()
         kinds = [from_file(plan.csv, _now).kind] if plan.csv else list(TOPICS)
@@ -101,6 +104,15 @@ def _streams(plan: Plan) -> list[Events]:
     return [samples("lead", plan.leads, plan.seed, _now), samples("login", plan.logins, plan.seed, _now)]
 
 
+def _hold_alone(folder: Path, stack: ExitStack) -> None:
+    """Keeps a second demo out of the folder; the kernel lets go when this process ends, however it ends."""
+    lock = stack.enter_context((folder / "lock").open("w"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise ConfigError(f"another demo runs in {folder}: wait for it, or give --folder OTHER") from None
+
+
 def _broker(plan: Plan, stack: ExitStack, say: Say) -> str:
     topics = [name for kind, name in TOPICS.items() for name in (name, f"{name}.dead-letter", OUTPUTS[kind])]
     if plan.broker == "mock":
@@ -109,17 +121,10 @@ def _broker(plan: Plan, stack: ExitStack, say: Say) -> str:
         stack.callback(lambda: mock)
         mock.create(topics)
         return mock.bootstrap
-    server = stack.enter_context(running_kafka(plan.folder / "kafka", say=say))
-    admin = KafkaAdmin({"bootstrap.servers": server.address}, _silent)
-    left = [name for name in topics if name in admin.topics()]
-    if left:
-        admin.delete(left)
-    deadline = time.monotonic() + READY_S_MAX
-    while len(admin.create([Topic(name, PARTITIONS) for name in topics if name not in admin.topics()])) < len(topics):
-        topics = [name for name in topics if name not in admin.topics()]
-        if not topics or time.monotonic() > deadline:
-            break
-        time.sleep(0.1)
+    home = plan.folder / "kafka"
+    shutil.rmtree(home, ignore_errors=True)  # an account of all events needs topics without yesterday's
+    server = stack.enter_context(running_kafka(home, say=say))
+    KafkaAdmin({"bootstrap.servers": server.address}, _silent).create([Topic(name, PARTITIONS) for name in topics])
     return server.address
 
 

@@ -135,6 +135,9 @@ def settings(plan: Plan) -> dict[str, str]:
         "share.coordinator.state.topic.num.partitions": "4",
         "group.initial.rebalance.delay.ms": "0",
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+        # After a kill -9 the controller lets the broker back in only once its old session has run out: 9 s by default.
+        "broker.session.timeout.ms": "4000",
+        "broker.heartbeat.interval.ms": "500",
         # Sample events may be years old, and retention and rolling go by their own timestamps: a year of them would
         # else be deleted within minutes, or be cut into a segment a week.
         "log.retention.ms": "-1",

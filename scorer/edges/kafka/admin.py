@@ -72,6 +72,8 @@ class KafkaAdmin:
             NewTopic(topic.name, topic.partitions, topic.replication, config=dict(topic.settings)) for topic in topics
         ]
         made: list[str] = []
+        if not wanted:
+            return made
         for name, future in self._admin.create_topics(wanted, request_timeout=REQUEST_S_MAX).items():
             try:
                 future.result()
