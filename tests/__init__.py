@@ -1,0 +1,1 @@
+"""Tests of the scorer: unit, contract, integration and faults."""
