@@ -157,7 +157,7 @@ def _start_workers(plan: Plan, bootstrap: str, kinds: list[str], stack: ExitStac
     log.write_bytes(b"")
     command = [sys.executable, "-m", "scorer", "worker", "--config", str(settings)]
     started = process.launch(command, log, keep=False)
-    stack.callback(process.end, started.mark, GRACE_S)
+    stack.callback(process.stop, started, GRACE_S)
     return list(range(first, first + len(kinds)))
 
 

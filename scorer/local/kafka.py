@@ -176,7 +176,7 @@ def _command(plan: Plan, log: Path, jars: Sequence[Path]) -> list[str]:
         f"-Xms{min(plan.heap_mb, 256)}m",
         f"-Xmx{plan.heap_mb}m",
         *QUICK,
-        *class_archive.flags("kafka", jars, plan.folder),
+        *class_archive.flags(jars, plan.folder),
         f"-Djava.io.tmpdir={temporary}",
         f"-Dlog4j2.configurationFile={logging}",
         "-cp",

@@ -164,7 +164,7 @@ def _born(pid: int) -> str:
         except OSError:
             return ""
         return "" if state in "ZX" else f"{_boot()}/{fields[18]}"  # proc(5): starttime, in clock ticks since boot
-    state, _, born = _ps(pid, "stat=,lstart=").partition(" ")
+    state, _, born = _ps(pid, "stat=", "lstart=").partition(" ")
     return "" if state.startswith("Z") else born.strip()
 
 
@@ -176,6 +176,7 @@ def _boot() -> str:
         return ""
 
 
-def _ps(pid: int, columns: str) -> str:
-    found = subprocess.run(["ps", "-o", columns, "-p", str(pid)], capture_output=True, text=True, check=False)
+def _ps(pid: int, *columns: str) -> str:
+    wanted = [part for column in columns for part in ("-o", column)]
+    found = subprocess.run(["ps", *wanted, "-p", str(pid)], capture_output=True, text=True, check=False)
     return found.stdout.strip()
