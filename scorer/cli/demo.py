@@ -128,7 +128,7 @@ class _Steps:
 
     def say(self, text: str) -> None:
         """Prints one step."""
-        self.progress_bar.console.print(f"- {text}", highlight=False)
+        self.progress_bar.console.print(f"- {text}", highlight=False, soft_wrap=True)
 
     def progress(self, done: int, total: int) -> None:
         """Moves the bar."""

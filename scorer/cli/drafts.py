@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from scorer.core.errors import ConfigError, ContractError
 
 if TYPE_CHECKING:
+    from scorer.core.model import Model
     from scorer.core.schema import WriterSchema
     from scorer.core.signature import Tensor
 
+GOLDEN = "golden.jsonl"
 ENTITY_HINTS = ("customer_id", "user_id", "lead_id", "entity_id", "id")
 
 
@@ -21,33 +23,47 @@ def draft_bundle(onnx: Path, event: Path, name: str, out: Path, schemas: Path) -
     """Writes OUT/NAME/1 and SCHEMAS/predictions.NAME.avsc. Returns both paths.
 
     Raises:
-        ConfigError: one of them is there already, or a file cannot be read.
+        ConfigError: one of them is there already, or a file cannot be read or written, or no topic can have the name.
         ContractError: the ONNX file or the schema is no good.
     """
     from scorer.core.model import RUNTIME, signature
-    from scorer.core.schema import writer_schema
+    from scorer.core.onnx_guard import refuse_outside_data
+    from scorer.edges.files import read_schema
     from scorer.edges.machine import cpu_class
 
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise ConfigError(f"no topic can be called predictions.{name}: give --name with letters, digits, '.', '_', '-'")
     folder, prediction = out / name / "1", schemas / f"predictions.{name}.avsc"
     for path in (folder, prediction):
         if path.exists():
             raise ConfigError(f"{path} is there already; give another --name, or remove it")
     try:
-        graph, text = onnx.read_bytes(), event.read_text(encoding="utf-8")
+        graph = onnx.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{error.filename} cannot be read: {error.strerror}") from error
-    schema = writer_schema(1, text)
+        raise ConfigError(f"{onnx} cannot be read: {error.strerror}") from error
+    refuse_outside_data(graph, str(onnx))
+    schema = read_schema(event, 1)
     inputs, outputs = signature(graph, str(onnx))
     entity = _entity(schema)
-    fields = _outputs(outputs)
-    folder.mkdir(parents=True)
-    shutil.copyfile(onnx, folder / "model.onnx")
-    (folder / "model.toml").write_text(_contract(name, entity, inputs, fields, schema), encoding="utf-8")
+    fields = _outputs(outputs, entity)
+    if not fields:
+        raise ContractError(
+            f"{onnx} has no output of a served type: export class probabilities as a tensor (no ZipMap)"
+        )
     front = f"---\nruntime: {RUNTIME}\ncpu_class: {cpu_class()}\n---\n"
     card = f"{front}# {name}\n\nWhat it predicts, from what data, how well.\n"
-    (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
-    schemas.mkdir(parents=True, exist_ok=True)
-    prediction.write_text(_prediction_schema(name, entity, fields), encoding="utf-8")
+    contents = {
+        folder / "model.onnx": graph,
+        folder / "model.toml": _contract(name, entity, inputs, fields, schema).encode(),
+        folder / "MODEL_CARD.md": card.encode(),
+        prediction: _prediction_schema(name, entity, fields).encode(),
+    }
+    try:
+        for path, content in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
     return folder, prediction
 
 
@@ -55,30 +71,66 @@ def golden_lines(bundle: Path, events: Path, event_schema: Path) -> list[str]:
     """Golden rows as JSON lines: each event and the outputs that the model gives for it now.
 
     Raises:
-        ContractError: an event is rejected; golden rows are good ones.
+        ConfigError: a file cannot be read.
+        ContractError: the model does not fit the schema, or an event is rejected; golden rows are good ones.
     """
-    from scorer.core.model import load_model
+    from scorer.core.proof import event_problems, signature_problems
     from scorer.core.rehearsal import outcomes
-    from scorer.core.schema import writer_schema
-    from scorer.edges.bundles import read_bundle
-    from scorer.edges.files import read_events
+    from scorer.edges.files import read_events, read_schema
 
-    path = bundle / "golden.jsonl"
-    if not path.exists():
-        path.write_text("", encoding="utf-8")
-    schema = writer_schema(1, event_schema.read_text(encoding="utf-8"))
+    if events.suffix == ".avro":
+        raise ConfigError(f"{events}: golden rows are JSON, so give events as .jsonl or .csv")
+    model = _without_golden_rows(bundle)
+    schema = read_schema(event_schema, 1)
+    problems = signature_problems(model.interface)
+    problems = problems or event_problems(model.interface, [(event_schema.name, schema)])
+    if problems:
+        listed = "".join(f"\n  - {problem}" for problem in problems)
+        raise ContractError(f"{bundle / 'model.toml'} has to be corrected first:{listed}")
     rows = [dict(event) for event in read_events(events, schema.root)]
     if not rows:
         raise ContractError(f"{events} holds no events")
-    expected = outcomes(load_model(read_bundle(bundle)), schema, rows)
+    expected = outcomes(model, schema, rows)
     return [json.dumps({"event": row, "expect": expect}) for row, expect in zip(rows, expected, strict=True)]
+
+
+def write_golden(bundle: Path, lines: list[str]) -> int:
+    """Writes golden.jsonl. Returns how many rows it replaces.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    from scorer.edges.schema_folder import write_whole
+
+    path = bundle / GOLDEN
+    replaced = path.read_bytes().count(b"\n") if path.exists() else 0
+    write_whole(path, "".join(f"{line}\n" for line in lines))
+    return replaced
+
+
+def _without_golden_rows(bundle: Path) -> Model:
+    """A model whose golden rows may still be missing: an empty file stands in for them while it is read."""
+    from scorer.core.model import load_model
+    from scorer.edges.bundles import read_bundle
+
+    path = bundle / GOLDEN
+    fresh = bundle.is_dir() and not path.exists()
+    try:
+        if fresh:
+            path.touch()
+        return load_model(read_bundle(bundle))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        if fresh:
+            path.unlink(missing_ok=True)
 
 
 def _entity(schema: WriterSchema) -> str:
     names = [name for name, _ in schema.root.fields]
     known = [name for name in ENTITY_HINTS if name in names]
     guessed = [name for name in names if name.endswith("_id") and name != "event_id"]
-    return (known or guessed or names)[0]
+    return (known or guessed or names or ["entity_id"])[0]
 
 
 def _contract(
@@ -90,12 +142,20 @@ def _contract(
         f'entity = "{entity}"  # the prediction\'s key',
         f'prediction = "predictions.{name}"',
     ]
+    for each in ("event_id", "occurred_at"):
+        if schema.root.child(each) is None:
+            lines.append(f'{each} = "{each}"  # the event has no such field: say which one it is')
     for each, tensor in inputs.items():
-        lines += ["", f"[inputs.{each}]  # {'string' if tensor.dtype.kind == 'O' else tensor.dtype} {tensor.shape}"]
-        lines += _input(each, tensor, schema)
+        kind = "string" if tensor.dtype.kind == "O" else tensor.dtype
+        lines += ["", f"[inputs.{_key(each)}]  # {kind} {tensor.shape}", *_input(each, tensor, schema)]
     for field, rule in fields.items():
         lines += ["", f"[outputs.{field}]", *(f"{key} = {json.dumps(value)}" for key, value in rule["toml"].items())]
     return "\n".join(lines) + "\n"
+
+
+def _key(name: str) -> str:
+    """A key in TOML; exporters give names such as `onnx::Gemm_0` and `float_input.1`."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
 
 
 def _input(name: str, tensor: Tensor, schema: WriterSchema) -> list[str]:
@@ -116,21 +176,34 @@ def _input(name: str, tensor: Tensor, schema: WriterSchema) -> list[str]:
         flat = [path for path in fitting if not getattr(found[path], "array", False)][:width]
         return [f"fields = {json.dumps(flat)}  # {width} of them, in the model's order", 'missing = "reject"']
     near = [name] if name in found else get_close_matches(name, fitting, n=1)
-    return [f'field = "{near[0] if near else name}"', 'missing = "reject"  # or a default']
+    return [f"field = {json.dumps(near[0] if near else name)}", 'missing = "reject"  # or a default']
 
 
-def _outputs(outputs: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
+def _outputs(outputs: dict[str, Tensor], entity: str) -> dict[str, dict[str, Any]]:
     """Prediction fields by what the graph gives: probabilities become a score, the rest keeps its name."""
+    from scorer.core.compose import PROVENANCE
+
     kinds = {"f": "float", "i": "long", "b": "boolean", "O": "string"}
+    taken = {*PROVENANCE, entity.rpartition(".")[2]}
     fields: dict[str, dict[str, Any]] = {}
     for name, tensor in outputs.items():
+        if len(tensor.shape) > 2:
+            continue
         wide = len(tensor.shape) == 2 and tensor.shape[1] not in (None, 1)
         kind = "double" if tensor.dtype.itemsize == 8 and tensor.dtype.kind == "f" else kinds[tensor.dtype.kind]
-        if wide:
-            fields.setdefault("score", {"avro": kind, "toml": {"from": name, "column": (tensor.shape[1] or 1) - 1}})
-        else:
-            fields[name.split(":")[0]] = {"avro": kind, "toml": {"from": name}}
+        rule = {"from": name, "column": (tensor.shape[1] or 1) - 1} if wide else {"from": name}
+        field = "score" if wide and "score" not in taken else _field(name)
+        while field in taken:
+            field += "_"
+        taken.add(field)
+        fields[field] = {"avro": kind, "toml": rule}
     return fields
+
+
+def _field(output: str) -> str:
+    """An Avro name for an ONNX output; exporters give names such as `StatefulPartitionedCall:0` and `17`."""
+    name = re.sub(r"\W", "_", output.rpartition("/")[2].partition(":")[0], flags=re.ASCII)
+    return name if name[:1].isalpha() or name[:1] == "_" else f"output_{name}"
 
 
 def _prediction_schema(name: str, entity: str, fields: dict[str, dict[str, Any]]) -> str:
@@ -149,4 +222,5 @@ def _prediction_schema(name: str, entity: str, fields: dict[str, dict[str, Any]]
 
 
 def _camel(name: str) -> str:
-    return "".join(part.capitalize() for part in name.replace("_", "-").replace(".", "-").split("-")) + "Prediction"
+    words = "".join(part.capitalize() for part in re.split(r"[-_.]", name))
+    return f"{'' if words[:1].isalpha() else 'Model'}{words}Prediction"

@@ -13,6 +13,7 @@ from scorer.cli.options import AsJson, ConfigFile, Sets, add_command, load
 from scorer.core.errors import ConfigError, ScorerError
 
 if TYPE_CHECKING:
+    from scorer.core.contract import Contract
     from scorer.core.model import Model
     from scorer.core.schema import WriterSchema
 
@@ -20,6 +21,8 @@ app = typer.Typer(help="Draft, check and list models.", no_args_is_help=True, ri
 
 ROWS = (1, 32, 512)
 REPEATS = 20
+PREDICTION_SCHEMA_ID = 2**31 - 1
+"""Of a schema that is no registry's; no event's has it."""
 
 
 def check(
@@ -41,7 +44,8 @@ def check(
     from scorer.edges.bundles import read_bundle
 
     found = read_bundle(bundle)
-    rows_max, events, writer = _surroundings(bundle, schema, prediction, load(config, sets).settings)
+    settings = load(config, sets).settings
+    rows_max, events, writer = _surroundings(bundle, found.contract, schema, prediction, settings)
     model = prove(found, events, writer, rows_max)
     costs = _costs(model, events[-1][1])
     paths = [(label, each.by_record_only) for label, each in events]
@@ -86,12 +90,12 @@ def golden(
     events: Annotated[Path, typer.Option(help="Events, .jsonl or .csv: made-up ones, as they travel with the model.")],
     schema: Annotated[Path, typer.Option(help="The event's schema.")],
 ) -> None:
-    """Write golden.jsonl: these events, and what the model makes of them here and now."""
-    from scorer.cli.drafts import golden_lines
+    """Write golden.jsonl: these events, and what the model makes of them here and now. Replaces what is there."""
+    from scorer.cli.drafts import GOLDEN, golden_lines, write_golden
 
     lines = golden_lines(bundle, events, schema)
-    (bundle / "golden.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    typer.echo(f"{len(lines)} golden rows in {bundle / 'golden.jsonl'}")
+    replaced = write_golden(bundle, lines)
+    typer.echo(f"{len(lines)} golden rows in {bundle / GOLDEN}{f', in the place of {replaced}' if replaced else ''}")
 
 
 def list_(
@@ -130,33 +134,33 @@ add_command(app, list_, "scorer model list", "scorer model list models --json")
 
 
 def _surroundings(
-    bundle: Path, schemas: list[Path] | None, prediction: Path | None, settings: Any
+    bundle: Path, contract: Contract, schemas: list[Path] | None, prediction: Path | None, settings: Any
 ) -> tuple[int, list[tuple[str, WriterSchema]], WriterSchema]:
     """The largest batch, the event's schemas and the prediction's: from files, from the stream, or the shipped ones."""
     from scorer.cli.wiring import open_registry, versions
-    from scorer.core.contract import parse_contract
-    from scorer.core.schema import writer_schema
+    from scorer.edges.files import read_schema
     from scorer.edges.logs import reporter
     from scorer.edges.schema_folder import SchemaFolder
     from scorer.local.events import OUTPUTS, TOPICS
     from scorer.local.places import shipped
 
-    contract = parse_contract((bundle / "model.toml").read_text(encoding="utf-8"))
     rows_max = settings.batch.rows_max
     if schemas:
-        events = [(path.name, writer_schema(at, path.read_text("utf-8"))) for at, path in enumerate(schemas, 1)]
+        events = [(path.name, read_schema(path, at)) for at, path in enumerate(schemas, 1)]
         chosen = prediction or shipped("schemas") / f"{contract.prediction}.avsc"
-        if not chosen.is_file():
-            raise ConfigError(f"the prediction's schema {chosen} is missing: give --prediction FILE")
-        return rows_max, events, writer_schema(len(events) + 1, chosen.read_text("utf-8"))
+        if prediction is None and not chosen.is_file():
+            raise ConfigError(f"no shipped schema is named {contract.prediction}: give --prediction FILE")
+        return rows_max, events, read_schema(chosen, PREDICTION_SCHEMA_ID)
+    given = None if prediction is None else read_schema(prediction, PREDICTION_SCHEMA_ID)
     for stream in settings.streams:
         if stream.bundle.resolve() == bundle.resolve():
             registry = open_registry(settings, reporter())
-            return rows_max, versions(registry, stream.from_topic), versions(registry, stream.to_topic)[-1][1]
+            events = versions(registry, stream.from_topic)
+            return rows_max, events, given or versions(registry, stream.to_topic)[-1][1]
     folder = SchemaFolder(shipped("schemas"))
     for kind, topic in OUTPUTS.items():
         if contract.prediction == topic:
-            return rows_max, versions(folder, TOPICS[kind]), versions(folder, topic)[-1][1]
+            return rows_max, versions(folder, TOPICS[kind]), given or versions(folder, topic)[-1][1]
     raise ConfigError(f"no stream of the settings serves {bundle}: give --schema EVENT.avsc and --prediction FILE")
 
 

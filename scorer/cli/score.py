@@ -38,10 +38,10 @@ def score(
     from scorer.core.schema import writer_schema
     from scorer.core.scoring import Recipe
     from scorer.edges.bundles import read_bundle
+    from scorer.edges.files import read_schema
 
     found = read_bundle(bundle)
-    contract = found.contract
-    writer = writer_schema(PREDICTION_SCHEMA_ID, _prediction_text(prediction, contract.prediction))
+    writer = read_schema(_prediction_file(prediction, found.contract.prediction), PREDICTION_SCHEMA_ID)
     events, text = _events(file, schema)
     reader = writer_schema(EVENT_SCHEMA_ID, text)
     model = prove(found, [(str(schema or file), reader)], writer, ROWS_MAX)
@@ -67,38 +67,36 @@ def score(
 
 
 def _events(file: Path, schema: Path | None) -> tuple[Iterator[Any], str]:
-    from scorer.core.schema import writer_schema
     from scorer.edges.clock import SystemClock
-    from scorer.edges.files import container_schema, read_events
+    from scorer.edges.files import container_schema, read_events, read_schema, read_text
     from scorer.local.events import TOPICS, from_file
     from scorer.local.places import shipped
 
+    if not file.exists() or file.is_dir():
+        raise ConfigError(f"{file} is {'a folder' if file.is_dir() else 'not there'}; give a file of events")
     if file.suffix == ".avro":
+        if schema is not None:
+            raise ConfigError(f"{file} brings its own schema: leave out --schema")
         return read_events(file, None), container_schema(file)
     if schema is not None:
-        text = _read(schema)
-        return read_events(file, writer_schema(EVENT_SCHEMA_ID, text).root), text
+        return read_events(file, read_schema(schema, EVENT_SCHEMA_ID).root), read_text(schema)
     if ".csv" not in file.suffixes:
         raise ConfigError(f"{file} does not say what its fields are: give --schema EVENT.avsc")
     now_ms = SystemClock().now_ms()
-    real = from_file(file, lambda _: now_ms)
-    return iter(real.events), _read(shipped("schemas") / f"{TOPICS[real.kind]}.avsc")
+    try:
+        real = from_file(file, lambda _: now_ms)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; for other files give --schema EVENT.avsc") from error
+    return iter(real.events), read_text(shipped("schemas") / f"{TOPICS[real.kind]}.avsc")
 
 
-def _prediction_text(path: Path | None, name: str) -> str:
+def _prediction_file(path: Path | None, name: str) -> Path:
     from scorer.local.places import shipped
 
     chosen = path or shipped("schemas") / f"{name}.avsc"
-    if not chosen.is_file():
-        raise ConfigError(f"the schema of predictions, {chosen}, is missing: give --prediction {name}.avsc")
-    return _read(chosen)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if path is None and not chosen.is_file():
+        raise ConfigError(f"no shipped schema is named {name}: give --prediction {name}.avsc")
+    return chosen
 
 
 def _chunks(events: Iterable[Any], size: int) -> Iterator[list[Any]]:

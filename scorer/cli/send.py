@@ -39,6 +39,7 @@ def send(
     from scorer.cli.stopping import stopped_by_signals
     from scorer.cli.wiring import open_registry, versions
     from scorer.edges.clock import SystemClock
+    from scorer.edges.kafka.admin import KafkaAdmin
     from scorer.edges.kafka.producer import KafkaPublisher
     from scorer.edges.kafka.settings import producer_properties
     from scorer.edges.logs import configure, reporter
@@ -52,6 +53,8 @@ def send(
     report, clock, stop = reporter(stream=stream), SystemClock(), stopped_by_signals()
     events = _events(chosen.from_topic, csv, kind, count, seed)
     _, schema = versions(open_registry(settings, report), chosen.from_topic)[-1]
+    if chosen.from_topic not in KafkaAdmin(settings.kafka_for("admin"), report).topics():
+        raise ConfigError(f"topic {chosen.from_topic} does not exist; run: scorer setup")
     publisher = KafkaPublisher(
         producer_properties(settings.kafka_for("producer"), chosen.profile, MESSAGE_BYTES_MAX), report
     )
@@ -71,11 +74,16 @@ def _events(topic: str, csv: Path | None, kind: str, count: int | None, seed: in
     from scorer.local.events import TOPICS, from_file, samples
 
     clock = SystemClock()
-    if csv is not None:
-        return from_file(csv, lambda _: clock.now_ms())
+    if kind and kind not in TOPICS:
+        raise ConfigError(f"--kind {kind} is none of {', '.join(TOPICS)}")
     kinds = {name: each for each, name in TOPICS.items()}
     told = kind or kinds.get(topic, "")
-    if told not in TOPICS:
+    if csv is not None:
+        real = from_file(csv, lambda _: clock.now_ms())
+        if told not in ("", real.kind):
+            raise ConfigError(f"{csv} holds {real.kind} events, topic {topic} takes {told} events")
+        return real
+    if not told:
         raise ConfigError(f"no samples fit topic {topic}: say --kind lead or --kind login, or give --csv FILE")
     return samples(told, count or 1000, seed, lambda _: clock.now_ms())
 

@@ -48,11 +48,12 @@ def setup(
         raise ConfigError("no stream is configured: add [[streams]] to scorer.toml, or give --config PATH")
     configure(settings.log.level, settings.log.format)
     report, never = reporter(), Event()
+    entries = list(_entries(settings, schemas))  # what is wrong with files comes out before anything is made
     admin = KafkaAdmin(settings.kafka_for("admin"), report)
     registry = open_registry(settings, report)
     made = wait_out(lambda: _topics(settings, admin, partitions, replication), never, report, attempts)
     registered: dict[str, int] = {}
-    for entry in _entries(settings, schemas):
+    for entry in entries:
         register = partial(registry.register, *entry)
         registered[entry[0]] = wait_out(register, never, report, attempts)
     if as_json:
@@ -85,13 +86,14 @@ def _entries(settings: Settings, folder: Path | None) -> Iterator[tuple[str, str
     """Subject, schema and compatibility of every topic, each subject once."""
     from scorer.cli.wiring import subject
     from scorer.core.contract import parse_contract
+    from scorer.edges.files import read_text
     from scorer.local.places import shipped
 
     place = folder or shipped("schemas")
     seen: set[str] = set()
 
     def entry(stream: Stream) -> Iterator[tuple[str, str, str]]:
-        contract = parse_contract((stream.bundle / "model.toml").read_text(encoding="utf-8"))
+        contract = parse_contract(read_text(stream.bundle / "model.toml"))
         yield stream.from_topic, stream.from_topic, "BACKWARD"
         yield stream.to_topic, contract.prediction, "FULL_TRANSITIVE"
 
@@ -103,8 +105,11 @@ def _entries(settings: Settings, folder: Path | None) -> Iterator[tuple[str, str
 
 
 def _schema_text(folder: Path, name: str, topic: str) -> str:
+    from scorer.edges.files import read_schema, read_text
+
     path = folder / f"{name}.avsc"
     if not path.is_file():
         there = ", ".join(sorted(each.name for each in folder.glob("*.avsc"))) or "nothing"
         raise ConfigError(f"no schema for topic {topic}: {path} is missing (there: {there}); give --schemas FOLDER")
-    return path.read_text(encoding="utf-8")
+    read_schema(path, 0)
+    return read_text(path)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scorer.cli.options import AsJson, ConfigFile, Sets, load
+from scorer.core.errors import ContractError
 
 if TYPE_CHECKING:
     from scorer.core.records import RecordBatch
@@ -51,17 +52,15 @@ def watch(
     shown = 0
     try:
         ends = reader.ends() if once else None
-        while not stop.is_set() and not (ends is not None and not ends):
+        while not stop.is_set() and (ends is None or ends):
             for batch in reader.read(1000, READ_MS_MAX):
                 for record in _letters(batch) if dead_letters else _predictions(batch, schemas, registry):
-                    typer.echo(json.dumps(record) if plain else _line(record))
+                    typer.echo(json.dumps(record, default=_text) if plain else _line(record))
                     shown += 1
                     if shown == limit:
                         return
                 if ends is not None:
                     _reached(ends, batch)
-            if ends is not None:
-                ends = {place: end for place, end in ends.items() if end > 0}
     finally:
         reader.close()
 
@@ -75,7 +74,6 @@ def _reached(ends: dict[tuple[str, int], int], batch: RecordBatch) -> None:
 
 def _predictions(batch: RecordBatch, schemas: dict[int, WriterSchema], registry: Any) -> Iterator[dict[str, Any]]:
     """Decoded predictions; a value that does not decode is shown as what it is."""
-    from scorer.core.schema import writer_schema
     from scorer.core.strict import MalformedError, record_decoder
     from scorer.core.wire import PREFIX_BYTES, split_frames
 
@@ -83,7 +81,11 @@ def _predictions(batch: RecordBatch, schemas: dict[int, WriterSchema], registry:
     by_row: dict[int, dict[str, Any]] = {each.row: {"undecodable": each.detail} for each in frames.rejections}
     for schema_id, rows in frames.groups.items():
         if schema_id not in schemas:
-            schemas[schema_id] = writer_schema(schema_id, registry.text(schema_id) or '"null"')
+            found = _schema(schema_id, registry)
+            if isinstance(found, str):
+                by_row |= {row: {"undecodable": found} for row in rows.tolist()}
+                continue
+            schemas[schema_id] = found
         decode = record_decoder(schemas[schema_id])
         for row in rows.tolist():
             try:
@@ -92,6 +94,22 @@ def _predictions(batch: RecordBatch, schemas: dict[int, WriterSchema], registry:
                 by_row[row] = {"undecodable": str(error)}
     for row in sorted(by_row):
         yield by_row[row]
+
+
+def _schema(schema_id: int, registry: Any) -> WriterSchema | str:
+    """A schema, or for people why there is none."""
+    from scorer.core.schema import writer_schema
+
+    try:
+        text = registry.text(schema_id)
+        return f"schema id {schema_id} is unknown to the registry" if text is None else writer_schema(schema_id, text)
+    except ContractError as error:
+        return str(error)
+
+
+def _text(value: bytes) -> str:
+    """Bytes as Avro writes them in JSON."""
+    return value.decode("latin-1")
 
 
 def _letters(batch: RecordBatch) -> Iterator[dict[str, Any]]:

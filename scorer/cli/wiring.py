@@ -135,9 +135,10 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
         recipe = wait_out(lambda: _recipe(settings, stream, registry), stop, waiting)
         metrics.serving(recipe.model, recipe.origin)
         report("stream.serving", {"model": recipe.model.bundle.label, "sha256": recipe.model.bundle.sha256})
-        bytes_max = wait_out(lambda: _message_bytes_max(settings, stream, report), stop, waiting)
-        producer = producer_properties(settings.kafka_for("producer"), stream.profile, bytes_max)
-        publisher = KafkaPublisher(producer, report)
+        bytes_max = wait_out(lambda: _bytes_max(settings, stream, report), stop, waiting)
+        most, least = max(bytes_max.values()), min(bytes_max.values())
+        producer = producer_properties(settings.kafka_for("producer"), stream.profile, most, least)
+        publisher = KafkaPublisher(producer, report, bytes_max)
         worker = Worker(
             group=f"{settings.group}.{stream.name}",
             dead_letter_topic=stream.dead_letters,
@@ -183,15 +184,16 @@ def _recipe(settings: Settings, stream: Stream, registry: SubjectRegistry) -> Re
     return Recipe(model, writer, stream.to_topic, origin(), trace=stream.headers == "trace")
 
 
-def _message_bytes_max(settings: Settings, stream: Stream, report: Report) -> int:
-    """What the output topic takes; also proves that all three topics are there."""
+def _bytes_max(settings: Settings, stream: Stream, report: Report) -> dict[str, int]:
+    """What each of the two topics that are written to takes; also proves that all three topics are there."""
     chosen = settings.kafka_for("producer").get("message.max.bytes")
     admin = KafkaAdmin(settings.kafka_for("admin"), report)
     there = admin.topics()
     lacking = [topic for topic in (stream.from_topic, stream.to_topic, stream.dead_letters) if topic not in there]
     if lacking:
         raise ConfigError(f"Kafka has no topic {', '.join(lacking)}; run: scorer setup")
-    return int(chosen) if chosen is not None else admin.message_bytes_max(stream.to_topic)
+    written = (stream.to_topic, stream.dead_letters)
+    return {topic: int(chosen) if chosen is not None else admin.message_bytes_max(topic) for topic in written}
 
 
 def _limits(settings: Settings) -> Limits:

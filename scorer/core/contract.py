@@ -176,7 +176,7 @@ def _output(field: str, table: Mapping[str, Any]) -> OutputRule:
         each = _table(table["each"], f"{where} each")
         if not each:
             raise ContractError(f"{where} each needs a sub-field or more, each with its ONNX output")
-        return OutputRule(field, each=tuple((key, _take(each, key, str, where)) for key in each))
+        return OutputRule(field, each=tuple((key, _take(each, key, str, f"{where} each")) for key in each))
     return OutputRule(field, of=_take(table, "of", str, where), bins=_bins(table, where))
 
 

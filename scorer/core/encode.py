@@ -181,7 +181,7 @@ def _record(record: dict[str, Any], writer: WriterSchema) -> bytes | str:
     body = BytesIO()
     body.write(prefix(writer.id))
     try:
-        fastavro.schemaless_writer(body, writer.parsed, record, strict=True)
+        fastavro.schemaless_writer(body, writer.parsed, record)
     except Exception as error:  # fastavro raises many types; the message may quote the payload
         return f"fastavro: {type(error).__name__}"
     return body.getvalue()
@@ -209,8 +209,8 @@ def _holder(node: Node) -> Callable[[Any], bool]:
         "union": lambda value: any(holds(value) for holds in inner),
         "record": lambda value: (
             type(value) is dict
-            and value.keys() == names
-            and all(holds(value[name]) for (name, _), holds in zip(node.fields, inner, strict=True))
+            and value.keys() <= names
+            and all(holds(value.get(name)) for (name, _), holds in zip(node.fields, inner, strict=True))
         ),
     }
     return holders.get(node.kind, lambda _: False)

@@ -60,7 +60,7 @@ class FloodWatch:
     def _extend_run(self, rows: int, rejections: list[Rejection]) -> int:
         """The longest run in this batch, whatever came before counted in; `run` is what goes on into the next."""
         bad = {rejection.row for rejection in rejections}
-        if not bad:
+        if rows and not bad:
             self.run = 0
             return 0
         longest = 0

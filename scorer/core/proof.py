@@ -22,6 +22,9 @@ _AVRO_TAKES: Mapping[str, tuple[str, ...]] = {
     "b": ("boolean",),
     "O": ("string", "enum"),
 }
+_TIMES = ("source_timestamp", "occurred_at", "scored_at")
+_NO_MOMENT = frozenset({"date", "time-millis", "time-micros", "local-timestamp-micros", "local-timestamp-nanos"})
+_MILLISECONDS = frozenset({"", "timestamp-millis", "local-timestamp-millis"})
 
 
 def signature_problems(interface: Interface) -> list[str]:
@@ -50,6 +53,11 @@ def event_problems(interface: Interface, versions: Iterable[tuple[str, WriterSch
         if isinstance(binding, str):
             problems.append(f"event schema {label}: {binding}")
             continue
+        if binding.occurred_at.logical in _NO_MOMENT:
+            problems.append(
+                f"event schema {label}: {interface.contract.occurred_at} is a {binding.occurred_at.logical}, "
+                "must be a timestamp-millis, or another of Avro's timestamps"
+            )
         for block in (*binding.blocks, *(padded.block for padded in binding.padded)):
             problems += [
                 f'event schema {label}: field {slot.label} is absent and has no default (missing = "reject"), '
@@ -81,6 +89,8 @@ def prediction_problems(interface: Interface, writer: WriterSchema) -> list[str]
         kinds, plain = wanted.get(name), _plain(node)
         if kinds is not None and plain.kind not in kinds:
             problems.append(f"prediction field {name} is of type {plain.kind}, must be {' or '.join(kinds)}")
+        elif name in _TIMES and plain.logical not in _MILLISECONDS:
+            problems.append(f"prediction field {name} is a {plain.logical}, must be a timestamp-millis")
         elif name in outputs:
             problems += _type_problems(outputs[name], plain, interface)
         elif kinds is None and not node.nullable:
@@ -91,7 +101,9 @@ def prediction_problems(interface: Interface, writer: WriterSchema) -> list[str]
 def _input_problems(rule: InputRule, tensor: Tensor) -> list[str]:
     problems = []
     width = rule.length or (len(rule.fields) if rule.matrix else 1)
-    if not tensor.shape or tensor.shape[0] is not None:
+    if not tensor.shape:
+        return ["has no shape in the ONNX file; export the model with one, [N, 1] or [N, k]"]
+    if tensor.shape[0] is not None:
         problems.append(f"has a fixed batch axis {tensor.shape}; export the model with an open one")
     if len(tensor.shape) > 2 or (len(tensor.shape) == 2 and tensor.shape[1] not in (None, width)):
         problems.append(f"gives {width} columns, the ONNX input is {tensor.shape}")
@@ -114,22 +126,29 @@ def _output_problems(rule: OutputRule, interface: Interface) -> list[str]:
             problems.append(f"{source} is no ONNX output of a served type{_near(source, interface.outputs)}")
     if problems:
         return problems
+    shapes = {name: interface.outputs[name].shape for name in (rule.source, *(name for _, name in rule.each)) if name}
+    unshaped = [name for name, shape in shapes.items() if not shape]
+    if unshaped:
+        return [f"ONNX output {name} has no shape in the ONNX file; export the model with one" for name in unshaped]
     if rule.of:
         scored = next(other for other in interface.contract.outputs if other.field == rule.of)
-        if interface.outputs[scored.source].dtype.kind not in "fi":
+        tensor = interface.outputs.get(scored.source)  # None is said already, of the output that it sorts
+        if tensor is not None and tensor.dtype.kind not in "fi":
             problems.append(f"of = {rule.of!r} is no number, so it has no bins")
     if rule.source:
-        shape = interface.outputs[rule.source].shape
-        wide = len(shape) == 2 and shape[1] not in (None, 1)
-        if rule.column is None and (wide or len(shape) > 2):
+        shape = shapes[rule.source]
+        if len(shape) > 2:
+            problems.append(f"ONNX output {rule.source} is {shape}; served are [N] and [N, k]")
+        elif rule.column is None and len(shape) == 2 and shape[1] not in (None, 1):
             problems.append(f"ONNX output {rule.source} is {shape}; say which column")
-        if rule.column is not None and (len(shape) != 2 or (shape[1] is not None and rule.column >= shape[1])):
+        elif rule.column is not None and (len(shape) == 1 or (shape[1] is not None and rule.column >= shape[1])):
             problems.append(f"column = {rule.column} is not in ONNX output {rule.source} of shape {shape}")
-    return problems + [
-        f"each needs ONNX outputs of shape [N, k], {name} is {interface.outputs[name].shape}"
-        for _, name in rule.each
-        if len(interface.outputs[name].shape) != 2
-    ]
+    flat = [f"{name} is {shape}" for name, shape in shapes.items() if rule.each and len(shape) != 2]
+    widths = {shape[1] for shape in shapes.values() if rule.each and not flat and shape[1] is not None}
+    if flat or len(widths) > 1:
+        listed = flat or [f"{name} is {shape}" for name, shape in shapes.items()]
+        problems.append(f"each needs ONNX outputs of one shape [N, k]; {', '.join(listed)}")
+    return problems
 
 
 def _type_problems(rule: OutputRule, node: Node, interface: Interface) -> list[str]:

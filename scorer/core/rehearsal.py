@@ -16,6 +16,7 @@ import fastavro
 import numpy as np
 
 from scorer.core.assemble import Features, assemble
+from scorer.core.columns import Array
 from scorer.core.compose import Origin, compose
 from scorer.core.decode import decode
 from scorer.core.errors import ContractError
@@ -44,14 +45,19 @@ def golden_rows(model: Model) -> list[Golden]:
     """
     place = f"{model.bundle.place}: golden.jsonl"
     rows = []
-    for number, line in enumerate(model.bundle.files["golden.jsonl"].decode().splitlines(), 1):
+    for number, line in enumerate(model.bundle.files["golden.jsonl"].decode().split("\n"), 1):
+        if not line.strip():
+            continue
         try:
             raw = json.loads(line)
-            rows.append(Golden(raw["event"], raw["expect"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ContractError(f"{place} line {number} is not an event with what to expect: {error}") from error
+        except ValueError as error:
+            raise ContractError(f"{place} line {number} is no JSON: {error}") from error
+        if not isinstance(raw, dict) or not all(isinstance(raw.get(key), dict) for key in ("event", "expect")):
+            raise ContractError(f'{place} line {number} is not of the form {{"event": {{...}}, "expect": {{...}}}}')
+        rows.append(Golden(raw["event"], raw["expect"]))
     if not rows:
-        raise ContractError(f"{place} has no rows; a model without them cannot be told from a broken one")
+        advice = f"write them with: scorer model golden {model.bundle.place} --events MADE_UP.jsonl --schema EVENT.avsc"
+        raise ContractError(f"{place} has no rows; a model without them cannot be told from a broken one; {advice}")
     return rows
 
 
@@ -63,12 +69,16 @@ def golden_problems(model: Model, schema: WriterSchema, exact: bool) -> list[str
         found = outcomes(model, schema, [row.event for row in rows])
     except ContractError as error:
         return [str(error)]
-    return [
-        f"golden row {at}: {field} is {value!r}, expected {row.expect.get(field)!r}"
-        for at, (row, values) in enumerate(zip(rows, found, strict=True), 1)
-        for field, value in values.items()
-        if not _equal(value, row.expect.get(field), tolerance)
-    ]
+    problems = []
+    for at, (row, values) in enumerate(zip(rows, found, strict=True), 1):
+        for field in dict.fromkeys((*values, *row.expect)):
+            if field not in values:
+                problems.append(f"golden row {at} expects {field}, which is no output of the contract")
+            elif field not in row.expect:
+                problems.append(f"golden row {at} does not say what to expect of {field}")
+            elif not _equal(values[field], row.expect[field], tolerance):
+                problems.append(f"golden row {at}: {field} is {values[field]!r}, expected {row.expect[field]!r}")
+    return problems
 
 
 def outcomes(model: Model, schema: WriterSchema, events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -83,8 +93,16 @@ def outcomes(model: Model, schema: WriterSchema, events: Sequence[Mapping[str, A
     if rejections or unscorable:
         first = (rejections + unscorable)[0]
         raise ContractError(f"golden row {first.row + 1} is rejected: {first.stage}, {first.reason}: {first.detail}")
-    columns = compose(features.take(kept), outputs, batch, model, origin=_ORIGIN, now_ms=0).columns
+    try:
+        columns = compose(features.take(kept), outputs, batch, model, origin=_ORIGIN, now_ms=0).columns
+    except (IndexError, ValueError) as error:  # widths that the ONNX file leaves open, and the contract has wrong
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
+        raise ContractError(f"the outputs do not fit the contract's [outputs]: {shapes}: {error}") from error
     fields = [rule.field for rule in model.contract.outputs]
+    for rule in model.contract.outputs:
+        if rule.source and columns[rule.field].ndim > 1:
+            width = columns[rule.field].shape[1]
+            raise ContractError(f"[outputs.{rule.field}] {rule.source} has {width} columns; say which column")
     lists = [_listed(columns[field]) for field in fields]
     return [dict(zip(fields, values, strict=True)) for values in zip(*lists, strict=True)]
 
@@ -110,8 +128,9 @@ def invariance_problems(model: Model, schema: WriterSchema, rows_max: int) -> li
     features, _ = _features(batch, schema, model)
     if not len(features):
         return ["no golden row can be assembled, so the model cannot be rehearsed"]
-    alone = [_bits(model, features, np.array([at])) for at in range(len(features))]
-    problems = []
+    singly = [np.array([at]) for at in range(len(features))]
+    alone = [_bits(model, {name: t[at] for name, t in features.tensors.items()}, at)[0] for at in singly]
+    problems = _refused_batches(model, features)
     for size in (*ROWS, rows_max):
         order = np.arange(size) % len(features)
         for name, indices in (("in order", order), ("permuted", np.roll(order[::-1], 3))):
@@ -120,40 +139,51 @@ def invariance_problems(model: Model, schema: WriterSchema, rows_max: int) -> li
     return problems[:3]
 
 
+def _refused_batches(model: Model, features: Features) -> list[str]:
+    """A batch that the model refuses is served row by row: right, and far slower than anybody would expect."""
+    order = np.arange(len(features) + 1) % len(features)
+    try:
+        found = model.session.run(list(model.wanted), {name: t[order] for name, t in features.tensors.items()})
+    except Exception as error:  # ONNX Runtime's own errors share no base class
+        why = str(error).splitlines()[0]
+    else:
+        shapes = {name: array.shape for name, array in zip(model.wanted, found, strict=True)}
+        wrong = [f"{name} is {shape}" for name, shape in shapes.items() if shape[:1] != order.shape]
+        if not wrong:
+            return []
+        why = ", ".join(wrong)
+    return [f"a batch of {len(order)} golden rows fails ({why}); set one_by_one = true, or export an open batch axis"]
+
+
 def _outlier_problems(model: Model, features: Features, alone: list[bytes]) -> list[str]:
-    """Numbers of one row are blown up as far as its type allows; the other rows must not notice."""
-    tensors = {name: tensor.copy() for name, tensor in features.tensors.items()}
+    """Beside a row whose floating-point numbers are blown up nearly as far as their type allows."""
+    order = np.append(0, np.arange(len(features)))
+    tensors = {name: tensor[order] for name, tensor in features.tensors.items()}
     for tensor in tensors.values():
         if tensor.dtype.kind == "f":
             tensor[0] = np.sqrt(np.finfo(tensor.dtype).max)
-    outlier = Features(
-        features.rows, tensors, features.entity, features.event_id, features.occurred_at, features.schema_ids
-    )
-    everyone = np.arange(len(features))
-    rest = list(everyone[1:])
-    return _differing(model, outlier, everyone, alone, where="beside an outlier", look_at=rest)
+    return _other_bits(_bits(model, tensors, order)[1:], order[1:], alone, "beside an outlier")
 
 
-def _differing(
-    model: Model,
-    features: Features,
-    indices: Rows,
-    alone: list[bytes],
-    *,
-    where: str,
-    look_at: list[int] | None = None,
-) -> list[str]:
-    outputs, kept, _ = predict(model, {name: t[indices] for name, t in features.tensors.items()}, indices)
-    for position, at in enumerate(kept.tolist()):
-        index = int(indices[at])
-        if (look_at is None or index in look_at) and _row_bits(outputs, position) != alone[index]:
+def _differing(model: Model, features: Features, indices: Rows, alone: list[bytes], *, where: str) -> list[str]:
+    tensors = {name: tensor[indices] for name, tensor in features.tensors.items()}
+    return _other_bits(_bits(model, tensors, indices), indices, alone, where)
+
+
+def _other_bits(found: list[bytes], indices: Rows, alone: list[bytes], where: str) -> list[str]:
+    for bits, index in zip(found, indices.tolist(), strict=True):
+        if bits != alone[index]:
             return [f"golden row {index + 1} gives other bits {where} than alone; set one_by_one = true, or mend it"]
     return []
 
 
-def _bits(model: Model, features: Features, indices: Rows) -> bytes:
-    outputs, kept, _ = predict(model, {name: t[indices] for name, t in features.tensors.items()}, indices)
-    return _row_bits(outputs, 0) if len(kept) else b""
+def _bits(model: Model, tensors: Mapping[str, Array], rows: Rows) -> list[bytes]:
+    """What each row of a batch comes to; nothing for one that is rejected."""
+    outputs, kept, _ = predict(model, tensors, rows)
+    found = [b""] * len(rows)
+    for position, at in enumerate(kept.tolist()):
+        found[at] = _row_bits(outputs, position)
+    return found
 
 
 def _row_bits(outputs: Mapping[str, Any], at: int) -> bytes:
@@ -189,6 +219,8 @@ def _events_batch(events: Sequence[Mapping[str, Any]], schema: WriterSchema) -> 
 
 def _equal(value: Any, wanted: Any, tolerance: float) -> bool:
     if isinstance(value, float) and isinstance(wanted, (int, float)) and not isinstance(wanted, bool):
+        if not tolerance:
+            return value.hex() == float(wanted).hex()  # 0.0 and -0.0 are equal and have other bits
         return value == wanted or abs(value - wanted) <= tolerance * max(abs(value), abs(wanted))
     if isinstance(value, list) and isinstance(wanted, list):
         pairs = zip(value, wanted, strict=False)

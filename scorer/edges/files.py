@@ -1,4 +1,8 @@
-"""Events from files: CSV, JSON lines, or an Avro container. One dict per event, in file order."""
+"""Files that people hand over: events as CSV, JSON lines or an Avro container, and texts such as schemas.
+
+Events come one dict each, in file order. Whatever is wrong with a file is a ConfigError that names the file and, where
+there are lines, the line.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,38 @@ from typing import IO, Any
 
 import fastavro
 
-from scorer.core.errors import ConfigError
-from scorer.core.schema import Node
+from scorer.core.errors import ConfigError, ContractError
+from scorer.core.schema import Node, WriterSchema, writer_schema
 
 Event = Mapping[str, Any]
+
+_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
+_TEXT = "utf-8-sig"  # spreadsheets begin their CSV with a byte order mark
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        ConfigError: it cannot be read or is no UTF-8.
+    """
+    try:
+        return path.read_text(encoding=_TEXT)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {_why(error)}") from error
+
+
+def read_schema(path: Path, schema_id: int) -> WriterSchema:
+    """The Avro schema in a file, under an id that the caller chooses.
+
+    Raises:
+        ConfigError: the file cannot be read.
+        ContractError: it holds no schema that is admitted.
+    """
+    try:
+        return writer_schema(schema_id, read_text(path))
+    except ContractError as error:
+        raise ContractError(f"{path}: {error}") from error
 
 
 def read_events(path: Path, root: Node | None) -> Iterator[Event]:
@@ -28,34 +60,74 @@ def read_events(path: Path, root: Node | None) -> Iterator[Event]:
         ConfigError: the file cannot be read, or its ending is none of these, or CSV comes without a schema.
     """
     kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if kind not in (".csv", ".jsonl", ".avro") or (kind, path.suffix) == (".avro", ".gz"):
+        raise ConfigError(f"{path} must end in .csv or .jsonl (both also .gz), or in .avro")
+    if kind == ".csv" and root is None:
+        raise ConfigError(f"{path} needs the event's schema: give --schema EVENT.avsc")
     try:
-        if kind == ".avro":
-            with path.open("rb") as container:
-                yield from fastavro.reader(container)  # type: ignore[misc]  # a container of records
-        elif kind == ".jsonl":
-            with _lines(path) as lines:
-                yield from (json.loads(line) for line in lines if line.strip())
-        elif kind == ".csv" and root is not None:
-            with _lines(path) as lines:
-                yield from _rows(lines, root)
-        else:
-            raise ConfigError(f"{path} must end in .csv, .jsonl (both also .gz) or .avro; .csv needs --schema")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+        yield from _events(path, kind, root)
+    except ConfigError:
+        raise
+    except Exception as error:  # zlib, csv and fastavro each raise types of their own
+        raise ConfigError(f"{path} cannot be read: {_why(error)}") from error
+
+
+def container_schema(path: Path) -> str:
+    """The schema that an Avro container was written with, as JSON.
+
+    Raises:
+        ConfigError: it cannot be read or is no Avro container.
+    """
+    try:
+        with path.open("rb") as container:
+            return json.dumps(fastavro.reader(container).writer_schema)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {_why(error)}") from error
+    except Exception as error:  # a broken header makes fastavro raise many types
+        raise ConfigError(f"{path} is no Avro container: {_why(error)}") from error
+
+
+def _events(path: Path, kind: str, root: Node | None) -> Iterator[Event]:
+    if kind == ".avro":
+        with path.open("rb") as container:
+            yield from fastavro.reader(container)  # type: ignore[misc]  # a container of records
+        return
+    with _lines(path) as lines:
+        yield from _rows(lines, root, path) if root is not None and kind == ".csv" else _objects(lines, path)
 
 
 def _lines(path: Path) -> IO[str]:
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
-    return path.open(encoding="utf-8", newline="")
+        return gzip.open(path, "rt", encoding=_TEXT, newline="")
+    return path.open(encoding=_TEXT, newline="")
 
 
-def _rows(lines: IO[str], root: Node) -> Iterator[Event]:
+def _objects(lines: IO[str], path: Path) -> Iterator[Event]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            event = json.loads(line)
+        except ValueError as error:
+            raise ConfigError(f"{path} line {number} is no JSON: {error}") from error
+        if not isinstance(event, dict):
+            raise ConfigError(f"{path} line {number} is no JSON object of an event's fields")
+        yield event
+
+
+def _rows(lines: IO[str], root: Node, path: Path) -> Iterator[Event]:
     head = lines.readline()
     lines.seek(0)
     delimiter = ";" if head.count(";") > head.count(",") else ","
     parsers = {name: _parser(node) for name, node in root.fields}
-    for row in csv.DictReader(lines, delimiter=delimiter):
+    rows = csv.DictReader(lines, delimiter=delimiter)
+    header = rows.fieldnames or ()
+    if not parsers.keys() & set(header):
+        first = ", ".join(header[:5]) or "nothing"
+        raise ConfigError(
+            f"{path} has no column of the schema in its first line: {first}; wanted: {', '.join(parsers)}"
+        )
+    for row in rows:
         yield {name: parsers[name](text) for name, text in row.items() if name in parsers and text is not None}
 
 
@@ -69,19 +141,26 @@ def _parser(node: Node) -> Callable[[str], Any]:
     elif _all_in(kinds, "int", "long", "float", "double"):
         convert = float
     elif _all_in(kinds, "boolean"):
-        convert = {"true": True, "false": False, "1": True, "0": False}.__getitem__
+        convert = _boolean
     elif _all_in(kinds, "array", "map", "record"):
         convert = json.loads
+    numeric = convert in (int, float)
 
     def parse(text: str) -> Any:
         if nullable and not text:
             return None
+        if numeric and "_" in text:  # a digit separator to Python, and to nobody who writes CSV
+            return text
         try:
-            return convert(text.lower() if _all_in(kinds, "boolean") else text)
+            return convert(text)
         except (ValueError, KeyError):
             return text
 
     return parse
+
+
+def _boolean(text: str) -> bool:
+    return _BOOLEANS[text.lower()]
 
 
 def _all_in(kinds: list[str], *allowed: str) -> bool:
@@ -89,14 +168,7 @@ def _all_in(kinds: list[str], *allowed: str) -> bool:
     return all(kind in allowed for kind in kinds if kind != "null")
 
 
-def container_schema(path: Path) -> str:
-    """The schema that an Avro container was written with, as JSON.
-
-    Raises:
-        ConfigError: it is no Avro container.
-    """
-    try:
-        with path.open("rb") as container:
-            return json.dumps(fastavro.reader(container).writer_schema)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is no Avro container: {error}") from error
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or f"it ends too early ({type(error).__name__})"

@@ -69,6 +69,7 @@ class Metrics:
         self._build = Gauge("scorer_build_info", "Constant 1.", ["version", "runtime", "cpu_class"], registry=at)
         self._model = Gauge("scorer_model_info", "Constant 1.", ["stream", "model", "sha256"], registry=at)
         self._label = ""
+        self._lagging: set[int] = set()
 
     def serving(self, model: Model, origin: Origin) -> None:
         """Names the model that is served and the build that serves it."""
@@ -83,7 +84,9 @@ class Metrics:
         self._batches.labels(self._stream, batch.closed.value).inc()
         self._rows.labels(self._stream).observe(len(batch))
         self._took.labels(self._stream).observe(took_ms / 1000)
-        self._age.labels(self._stream).observe(max(0, now_ms - int(np.min(batch.timestamps))) / 1000)
+        stamps = batch.timestamps[batch.timestamps >= 0]  # very old records have none
+        if len(stamps):
+            self._age.labels(self._stream).observe(max(0, now_ms - int(np.min(stamps))) / 1000)
         if scored.tombstones:
             self._tombstones.labels(self._stream).inc(scored.tombstones)
         for (stage, reason), count in Tally((each.stage, each.reason) for each in scored.rejections).items():
@@ -91,6 +94,9 @@ class Metrics:
 
     def commit(self, lag: Mapping[int, int]) -> None:
         """See worker.Observer."""
+        for partition in self._lagging - lag.keys():  # another worker tells of it now
+            self._lag.remove(self._stream, str(partition))
+        self._lagging = set(lag)
         for partition, records in lag.items():
             self._lag.labels(self._stream, str(partition)).set(records)
 

@@ -11,6 +11,7 @@ from typing import Any
 import fastavro
 import numpy as np
 
+from scorer.core.errors import ConfigError, TransientError
 from scorer.core.offsets import InFlight
 from scorer.core.ports import Clock, Publisher
 from scorer.core.records import Outbound
@@ -19,19 +20,31 @@ from scorer.core.wire import prefix
 
 CHUNK_ROWS_MAX = 500
 TICK_MS = 5.0
+POLL_MS = 100
+STOP_MS_MAX = 10_000
+"""How long confirmations are waited for once told to stop."""
 
 Message = tuple[bytes, bytes]
 """Key and value."""
 
 
 def encoded(events: Iterable[Mapping[str, Any]], schema: WriterSchema, key: str) -> Iterator[Message]:
-    """Events as key and value. `key` names the field that becomes the key."""
+    """Events as key and value. `key` names the field that becomes the key.
+
+    Raises:
+        ConfigError: an event is not of the schema, or has no such field.
+    """
     head, parsed = prefix(schema.id), schema.parsed
-    for event in events:
+    for number, event in enumerate(events, 1):
         body = BytesIO()
         body.write(head)
-        fastavro.schemaless_writer(body, parsed, event)
-        yield str(event[key]).encode(), body.getvalue()
+        try:
+            fastavro.schemaless_writer(body, parsed, event)
+            owner = str(event[key]).encode()
+        except Exception as error:  # fastavro raises many types
+            what = f"{type(error).__name__}: {error}"
+            raise ConfigError(f"event {number} is not of the topic's schema (id {schema.id}): {what}") from error
+        yield owner, body.getvalue()
 
 
 def send(
@@ -52,8 +65,12 @@ def send(
         publisher: the producer.
         clock: for pacing.
         rate: messages a second; 0 sends as fast as they are taken.
-        stop: set to end early; what was sent is still confirmed.
+        stop: set to end early; what was sent is still confirmed, if that takes no longer than STOP_MS_MAX.
         progress: told how many have been handed over so far.
+
+    Raises:
+        ConfigError: an event is larger than the producer takes.
+        TransientError: a delivery failed, or confirmations have not come in time after `stop`.
     """
     sent = InFlight({}, 0)
     count, started_ms = 0, clock.ticks_ms()
@@ -67,12 +84,23 @@ def send(
         if chunk:
             sent.outstanding += len(chunk)
             keys, values = [key for key, _ in chunk], [value for _, value in chunk]
-            publisher.publish(Outbound(topic, np.arange(len(chunk)), keys, values), (), sent)
+            too_large = publisher.publish(Outbound(topic, np.arange(len(chunk)), keys, values), (), sent)
+            if too_large:
+                at = too_large[0]
+                raise ConfigError(
+                    f"event {count + at + 1} has {len(values[at])} bytes, which the producer does not take; "
+                    "raise kafka.producer.message.max.bytes, and the topic's max.message.bytes"
+                )
             count += len(chunk)
             progress(count)
         publisher.poll(0)
         if rate > 0:
             clock.sleep(max(0.0, min(TICK_MS, 1000 / rate)))
+    stopped_ms = clock.ticks_ms()
     while sent.outstanding:
-        publisher.poll(100)
+        publisher.poll(POLL_MS)
+        if not stop.is_set():
+            stopped_ms = clock.ticks_ms()
+        elif clock.ticks_ms() - stopped_ms > STOP_MS_MAX:
+            raise TransientError(f"{sent.outstanding} of {count} events sent to {topic} are not confirmed")
     return count

@@ -75,7 +75,10 @@ class Tally:
         return float(np.percentile(delays, 50)), float(np.percentile(delays, 99)), len(delays)
 
     def _add_predictions(self, batch: RecordBatch, schema: WriterSchema, received_ms: int) -> None:
-        table = by_column([value for value in batch.values if value is not None], schema)
+        values = [value for value in batch.values if value is not None]
+        if not values:
+            return
+        table = by_column(values, schema)
         if table is None:
             raise AssertionError(f"{batch.topic} holds bytes that are no {schema.text[:60]}")
         sent = table.column("source_timestamp").to_numpy()
@@ -84,7 +87,7 @@ class Tally:
         partitions, offsets = table.column("source_partition").to_pylist(), table.column("source_offset").to_pylist()
         before = len(self.predicted)
         self.predicted.update(zip(topics, partitions, offsets, strict=True))
-        self.repeats += len(batch) - (len(self.predicted) - before)
+        self.repeats += table.num_rows - (len(self.predicted) - before)
         kept = self.examples.setdefault(batch.topic, [])
         kept += table.slice(0, max(0, EXAMPLES_MAX - len(kept))).to_pylist()
 

@@ -56,13 +56,15 @@ class Supervisor:
 
     def run(self) -> int:
         """Watches until told to stop, or until no child is worth another start. Returns an exit code."""
-        while not self.stop.is_set():
-            for child in self.children:
-                self._look(child)
-            if all(child.given_up for child in self.children):
-                break
-            self.stop.wait(LOOK_MS / 1000)
-        self._end()
+        try:
+            while not self.stop.is_set():
+                for child in self.children:
+                    self._look(child)
+                if all(child.given_up for child in self.children):
+                    break
+                self.stop.wait(LOOK_MS / 1000)
+        finally:
+            self._end()
         return max((code for child in self.children if (code := self._code(child)) > 0), default=0)
 
     def _look(self, child: Child) -> None:
@@ -71,9 +73,7 @@ class Supervisor:
             return
         if child.process is None:
             if now_ms >= child.start_at_ms:
-                child.process = subprocess.Popen(child.command)
-                child.started_ms = now_ms
-                self.report("process.started", {"stream": child.name, "pid": child.process.pid})
+                self._start(child, now_ms)
             return
         code = child.process.poll()
         if code is None:
@@ -82,10 +82,24 @@ class Supervisor:
             child.given_up = True
             self.report("process.failed", {"stream": child.name, "exit_code": code, "restart": False})
             return
-        child.deaths = 1 if now_ms - child.started_ms > STEADY_MS else child.deaths + 1
+        steady = now_ms - child.started_ms > STEADY_MS
+        self._try_later(child, now_ms, steady, {"exit_code": code})
+
+    def _start(self, child: Child, now_ms: float) -> None:
+        try:
+            # In a group of its own: Ctrl+C goes to us alone, and we tell it. Told twice, it would end undrained.
+            child.process = subprocess.Popen(child.command, process_group=0)
+        except OSError as error:
+            self._try_later(child, now_ms, False, {"error": str(error)})
+            return
+        child.started_ms = now_ms
+        self.report("process.started", {"stream": child.name, "pid": child.process.pid})
+
+    def _try_later(self, child: Child, now_ms: float, steady: bool, why: Mapping[str, Any]) -> None:
+        child.deaths = 1 if steady else child.deaths + 1
         wait = pause_ms(child.deaths)
         child.process, child.start_at_ms = None, now_ms + wait
-        self.report("process.failed", {"stream": child.name, "exit_code": code, "restart_in_ms": wait})
+        self.report("process.failed", {"stream": child.name, **why, "restart_in_ms": wait})
 
     def _end(self) -> None:
         alive = [child.process for child in self.children if child.process is not None]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from threading import Event
 from typing import Any, Protocol
 
@@ -92,6 +93,8 @@ class Worker:
     source: Lagging | None = None
     watch: FloodWatch = field(init=False)
     committed_at_ms: float = 0.0
+    ends_at_ms: float = inf
+    """When a stop has used up its budget; leaving the group, which revokes, comes out of the same one."""
 
     def __post_init__(self) -> None:
         self.watch = FloodWatch(self.limits.flood)
@@ -107,9 +110,10 @@ class Worker:
         try:
             while not self.stop.is_set():
                 self._step(source)
-            self.status.enter(State.STOPPING, "draining")
         except HaltError as error:
             self._halt(source, str(error))
+        self.status.enter(State.STOPPING, "draining")
+        self.ends_at_ms = self.clock.ticks_ms() + self.limits.shutdown_ms_max
         self._drain(self.limits.shutdown_ms_max, "shutdown")
 
     def assigned(self, positions: Mapping[int, int]) -> None:
@@ -153,21 +157,29 @@ class Worker:
             raise HaltError(flood)
         if not self._wait_for_deliveries(source):
             return
-        scored = self._still_ours(batch, scored, since)
-        self._publish(batch, scored, since)
-        self.observer.batch(batch, scored, self.clock.ticks_ms() - started_ms, self.clock.now_ms())
+        ours = self._still_ours(batch, scored, since)
+        published = self._publish(batch, ours, since)
+        self.observer.batch(batch, published, self.clock.ticks_ms() - started_ms, self.clock.now_ms())
+        too_large = published.rejections[len(ours.rejections) :]
+        flood = self.watch.saw(0, too_large) if too_large else None  # their records are counted already
+        if flood is not None:
+            raise HaltError(flood)
 
-    def _publish(self, batch: RecordBatch, scored: Scored, since: Mapping[int, int]) -> None:
+    def _publish(self, batch: RecordBatch, scored: Scored, since: Mapping[int, int]) -> Scored:
+        """Hands a batch over. Returns it as it was published: what is too large is a rejection."""
         outbound, letters = scored.outbound, self._letters(batch, scored.rejections)
         in_flight = self.ledger.begin(batch.next_offsets, len(outbound) + len(letters), since)
         too_large = self.publisher.publish(outbound, letters, in_flight)
-        if too_large:  # a dead letter takes the place of each, and is waited for in its stead
-            detail = f"{outbound.topic} does not take it"
-            rejections = [
-                Rejection(int(outbound.rows[at]), Stage.ENCODE, "prediction_too_large", detail) for at in too_large
-            ]
-            nothing = Outbound(outbound.topic, outbound.rows[:0], [], [])
-            self.publisher.publish(nothing, self._letters(batch, rejections), in_flight)
+        if not too_large:
+            return scored
+        # A dead letter takes the place of each, and is waited for in its stead.
+        detail = f"{outbound.topic} does not take it"
+        rejections = [
+            Rejection(int(outbound.rows[at]), Stage.ENCODE, "prediction_too_large", detail) for at in too_large
+        ]
+        self.publisher.publish(_picked(outbound, []), self._letters(batch, rejections), in_flight)
+        stays = sorted(set(range(len(outbound))) - set(too_large))
+        return Scored(_picked(outbound, stays), [*scored.rejections, *rejections], scored.tombstones)
 
     def _letters(self, batch: RecordBatch, rejections: list[Rejection]) -> list[DeadLetter]:
         return dead_letters(
@@ -224,13 +236,10 @@ class Worker:
         if not gone:
             return scored
         stays = ~np.isin(batch.partitions, gone)
-        kept = np.flatnonzero(stays[scored.outbound.rows])
-        out = scored.outbound
-        headers = None if out.headers is None else [out.headers[at] for at in kept]
-        outbound = Outbound(
-            out.topic, out.rows[kept], [out.keys[at] for at in kept], [out.values[at] for at in kept], headers
+        kept = np.flatnonzero(stays[scored.outbound.rows]).tolist()
+        return Scored(
+            _picked(scored.outbound, kept), [each for each in scored.rejections if stays[each.row]], scored.tombstones
         )
-        return Scored(outbound, [each for each in scored.rejections if stays[each.row]], scored.tombstones)
 
     def _commit_when_due(self, source: Lagging) -> None:
         now_ms = self.clock.ticks_ms()
@@ -243,7 +252,7 @@ class Worker:
     def _drain(self, budget_ms: float, why: str) -> None:
         """Waits for deliveries within a budget and commits what is confirmed."""
         assert self.source is not None
-        until_ms = self.clock.ticks_ms() + budget_ms
+        until_ms = min(self.ends_at_ms, self.clock.ticks_ms() + budget_ms)
         self.ledger.committable()
         while self.ledger.pending and (left_ms := until_ms - self.clock.ticks_ms()) > 0:
             self.publisher.poll(int(min(left_ms, IDLE_MS_MAX)))
@@ -257,10 +266,18 @@ class Worker:
 
     def _halt(self, source: Lagging, why: str) -> None:
         """Stands still, not ready, as a member of the group, until told to stop."""
-        self.report("stream.halted", {"why": why})
         self.status.enter(State.HALTED, why)
         while not self.stop.is_set():
             try:
                 self._linger(source, HOLD_AFTER_MS)
             except HaltError as error:
                 self.status.enter(State.HALTED, str(error))
+
+
+def _picked(outbound: Outbound, kept: list[int]) -> Outbound:
+    """Those predictions alone, in that order."""
+    headers = None if outbound.headers is None else [outbound.headers[at] for at in kept]
+    rows = outbound.rows[np.array(kept, dtype=np.intp)]
+    return Outbound(
+        outbound.topic, rows, [outbound.keys[at] for at in kept], [outbound.values[at] for at in kept], headers
+    )

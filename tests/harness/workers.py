@@ -70,19 +70,19 @@ class Worker:
                 self._code = int(self.leash.stdout.read())
         return self._code
 
-    def health(self, path: str, stream: int = 0) -> tuple[int, dict[str, Any]]:
+    def health(self, path: str, at: int = 0) -> tuple[int, dict[str, Any]]:
         """Status and body of a health check; status 0 if nobody listens."""
-        status, text = _get(f"http://127.0.0.1:{self.ports[stream]}/v2/health/{path}")
+        status, text = _get(f"http://127.0.0.1:{self.ports[at]}/v2/health/{path}")
         return status, json.loads(text) if text else {}
 
-    def ready(self, stream: int = 0) -> bool:
-        """Whether it says that it scores."""
-        return self.health("ready", stream)[0] == 200
+    def ready(self, at: int = 0) -> bool:
+        """Whether its stream at that place says that it scores."""
+        return self.health("ready", at)[0] == 200
 
     def wait_ready(self, wait_s_max: float = READY_S_MAX) -> Worker:
         """Waits until every stream is ready."""
-        for stream in range(len(self.ports)):
-            self.until(lambda stream=stream: self.ready(stream), "ready", wait_s_max)  # type: ignore[misc]
+        for at in range(len(self.ports)):
+            self.until(lambda at=at: self.ready(at), "ready", wait_s_max)  # type: ignore[misc]
         return self
 
     def until(self, holds: Callable[[], Any], what: str, wait_s_max: float = READY_S_MAX) -> None:
@@ -93,17 +93,17 @@ class Worker:
             assert time.monotonic() < deadline_s, f"not {what} within {wait_s_max:.0f} s:\n{self.text()}"
             time.sleep(POLL_S)
 
-    def metric(self, name: str, stream: int = 0, **labels: str) -> float:
+    def metric(self, name: str, at: int = 0, **labels: str) -> float:
         """The sum of a metric's samples that have these labels, 0 if there are none."""
         total = 0.0
-        for found, given, value in _SAMPLE.findall(self.exposition(stream)):
+        for found, given, value in _SAMPLE.findall(self.exposition(at)):
             if found == name and all(f'{key}="{wanted}"' in given for key, wanted in labels.items()):
                 total += float(value)
         return total
 
-    def exposition(self, stream: int = 0) -> str:
+    def exposition(self, at: int = 0) -> str:
         """All that /metrics says."""
-        status, text = _get(f"http://127.0.0.1:{self.ports[stream]}/metrics")
+        status, text = _get(f"http://127.0.0.1:{self.ports[at]}/metrics")
         assert status == 200, f"/metrics answers {status}"
         return text
 

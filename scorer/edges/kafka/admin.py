@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
 from scorer.core.errors import ConfigError, TransientError
-from scorer.edges.kafka.messages import Report, librdkafka_log
+from scorer.edges.kafka.messages import Report, made
 
 REQUEST_S_MAX = 10.0
 
@@ -36,7 +36,7 @@ class KafkaAdmin:
     """Questions and orders about topics. Every call waits at most REQUEST_S_MAX."""
 
     def __init__(self, properties: Mapping[str, Any], report: Report) -> None:
-        self._admin = AdminClient(dict(properties), logger=librdkafka_log(report))
+        self._admin = made(AdminClient, properties, report)
 
     def topics(self) -> dict[str, int]:
         """Every topic and its number of partitions.

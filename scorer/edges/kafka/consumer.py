@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from scorer.core.errors import ConfigError, HaltError, ScorerError, TransientError
 from scorer.core.ports import BatchLimits, Ownership
 from scorer.core.records import Closed, RecordBatch
-from scorer.edges.kafka.messages import Report, as_batch, librdkafka_log, partition_of
+from scorer.edges.kafka.messages import Report, as_batch, made, partition_of
 
 REQUEST_S_MAX = 10.0
 _INVALID = -1001
@@ -61,9 +61,8 @@ class KafkaSource:
         self._failure: ScorerError | None = None
         self._taken: dict[int, int] = {}  # committed in the background since the last look
         self._held = False
-        self._consumer = Consumer(
-            {**properties, "error_cb": self._on_error, "on_commit": self._on_commit}, logger=librdkafka_log(report)
-        )
+        callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
+        self._consumer = made(Consumer, {**properties, **callbacks}, report)
         self._consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
     def poll(self, limits: BatchLimits, idle_ms_max: int) -> RecordBatch | None:
@@ -200,6 +199,8 @@ class KafkaSource:
         positions: dict[int, int] = {}
         fresh: list[TopicPartition] = []
         for found in consumer.committed(partitions, REQUEST_S_MAX):
+            if found.error is not None:  # no answer is not "nothing committed"
+                raise KafkaException(found.error)
             if found.offset != _INVALID:
                 positions[found.partition] = found.offset
                 lost = self._lost_range(found.partition, found.offset)

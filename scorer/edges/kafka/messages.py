@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
-from confluent_kafka import Message
+from confluent_kafka import KafkaException, Message
 
+from scorer.core.errors import ConfigError
 from scorer.core.records import Closed, Headers, RecordBatch
 
 Report = Callable[[str, Mapping[str, Any]], None]
 """For log lines: an event's name and its fields."""
+
+Client = TypeVar("Client")
 
 
 class _Lazy(Sequence[Any]):
@@ -65,6 +68,18 @@ def _headers(message: Message) -> Headers | None:
 
 def _bytes(value: Any) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
+
+
+def made(client: Callable[..., Client], properties: Mapping[str, Any], report: Report) -> Client:
+    """A client of librdkafka with these properties.
+
+    Raises:
+        ConfigError: librdkafka does not take one of them.
+    """
+    try:
+        return client(dict(properties), logger=librdkafka_log(report))
+    except KafkaException as error:
+        raise ConfigError(f"[kafka] librdkafka does not take the properties: {error.args[0].str()}") from error
 
 
 def librdkafka_log(report: Report) -> logging.Logger:

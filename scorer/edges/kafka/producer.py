@@ -14,21 +14,31 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from scorer.core.errors import TransientError
 from scorer.core.offsets import InFlight
-from scorer.core.records import DeadLetter, Outbound
-from scorer.edges.kafka.messages import Report, librdkafka_log
+from scorer.core.records import DeadLetter, Headers, Outbound
+from scorer.edges.kafka.messages import Report, made
 
 QUEUE_WAIT_S = 0.05
+OVERHEAD_BYTES = 100
+"""What a record batch (61 bytes) and its one record (36 at most) add to key, value and headers. Kafka, KIP-98."""
+HEADER_OVERHEAD_BYTES = 10
 
 
 class KafkaPublisher:
-    """Implements ports.Publisher. Driven by one thread; delivery reports are served inside poll and publish."""
+    """Implements ports.Publisher. Driven by one thread; delivery reports are served inside poll and publish.
 
-    def __init__(self, properties: Mapping[str, Any], report: Report) -> None:
+    `bytes_max` is what a topic takes, by its name. The client has but one limit for all of them, and what is over a
+    topic's own is refused by the broker only after it was handed over, which would be the end of this process.
+    """
+
+    def __init__(
+        self, properties: Mapping[str, Any], report: Report, bytes_max: Mapping[str, int] | None = None
+    ) -> None:
+        self._bytes_max = bytes_max or {}
         self._queue_rows_max = int(properties.get("queue.buffering.max.messages", 100_000))
         self._out = 0  # messages handed over and not yet reported on
         self._failure: str | None = None
         self._report = report
-        self._producer = Producer({**properties, "error_cb": self._on_error}, logger=librdkafka_log(report))
+        self._producer = made(Producer, {**properties, "error_cb": self._on_error}, report)
 
     def publish(self, outbound: Outbound, letters: Sequence[DeadLetter], batch: InFlight) -> list[int]:
         """See ports.Publisher. Waits while the client's queue is full.
@@ -39,14 +49,16 @@ class KafkaPublisher:
         reported = self._counter(batch)
         for letter in letters:
             self._publish_letter(letter, reported)
-        if outbound.headers is None:
+        too_large = self._too_large(outbound)
+        if outbound.headers is None and not too_large:
             return self._publish_rows(outbound, reported)
-        too_large: list[int] = []
         for at, (key, value) in enumerate(zip(outbound.keys, outbound.values, strict=True)):
-            fields = {"key": key, "value": value, "headers": outbound.headers[at]}
-            if not self._enqueue(outbound.topic, fields, reported):
-                too_large.append(at)
-        return too_large
+            if at in too_large:
+                continue
+            headers = None if outbound.headers is None else outbound.headers[at]
+            if not self._enqueue(outbound.topic, {"key": key, "value": value, "headers": headers}, reported):
+                too_large.add(at)
+        return sorted(too_large)
 
     def poll(self, wait_ms: int) -> None:
         """See ports.Publisher."""
@@ -87,9 +99,22 @@ class KafkaPublisher:
                 too_large.append(at)
         return too_large
 
+    def _too_large(self, outbound: Outbound) -> set[int]:
+        """The indices of predictions that their topic does not take."""
+        limit = self._bytes_max.get(outbound.topic)
+        if limit is None or not len(outbound):
+            return set()
+        if outbound.headers is None and _longest(outbound.keys) + _longest(outbound.values) + OVERHEAD_BYTES <= limit:
+            return set()
+        headers = outbound.headers or [[]] * len(outbound)
+        sizes = map(_wire_bytes, outbound.keys, outbound.values, headers)
+        return {at for at, size in enumerate(sizes) if size > limit}
+
     def _publish_letter(self, letter: DeadLetter, reported: Callable[..., None]) -> None:
         fields = {"key": letter.key, "headers": letter.headers, "timestamp": letter.timestamp}
-        if self._enqueue(letter.topic, {**fields, "value": letter.value}, reported):
+        limit = self._bytes_max.get(letter.topic)
+        fits = limit is None or _wire_bytes(letter.key, letter.value, letter.headers) <= limit
+        if fits and self._enqueue(letter.topic, {**fields, "value": letter.value}, reported):
             return
         value = letter.value or b""
         headers = [
@@ -137,3 +162,13 @@ class KafkaPublisher:
         self._report("kafka.producer_error", {"error": str(error)})
         if error.fatal():
             self._failure = f"fatal: {error}"
+
+
+def _longest(texts: Sequence[bytes]) -> int:
+    return max(map(len, texts))
+
+
+def _wire_bytes(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """The most that a message takes in a batch of its own, uncompressed."""
+    named = sum(len(name.encode()) + len(text or b"") + HEADER_OVERHEAD_BYTES for name, text in headers)
+    return len(key or b"") + len(value or b"") + named + OVERHEAD_BYTES

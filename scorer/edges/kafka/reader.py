@@ -9,7 +9,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaExcepti
 
 from scorer.core.errors import ConfigError, TransientError
 from scorer.core.records import Closed, RecordBatch
-from scorer.edges.kafka.messages import Report, as_batch, librdkafka_log
+from scorer.edges.kafka.messages import Report, as_batch, made
 
 REQUEST_S_MAX = 10.0
 
@@ -18,17 +18,13 @@ class KafkaReader:
     """Reads committed records of some topics, from their beginning or from now on."""
 
     def __init__(self, properties: Mapping[str, Any], topics: list[str], *, start: str, report: Report) -> None:
-        self._consumer = Consumer(
-            {
-                "fetch.wait.max.ms": 10,
-                **properties,
-                "group.id": "unused",
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "isolation.level": "read_committed",
-            },
-            logger=librdkafka_log(report),
-        )
+        own = {
+            "group.id": "unused",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "isolation.level": "read_committed",
+        }
+        self._consumer = made(Consumer, {"fetch.wait.max.ms": 10, **properties, **own}, report)
         try:
             self._partitions = [
                 TopicPartition(topic, partition, OFFSET_BEGINNING if start == "earliest" else OFFSET_END)
@@ -59,11 +55,13 @@ class KafkaReader:
         return [as_batch(topic, messages, Closed.IDLE) for topic, messages in by_topic.items()]
 
     def ends(self) -> dict[tuple[str, int], int]:
-        """Topic and partition to the offset behind the last record, as it is now."""
-        return {
-            (each.topic, each.partition): self._consumer.get_watermark_offsets(each, REQUEST_S_MAX)[1]
-            for each in self._partitions
-        }
+        """Topic and partition to the offset behind the last record, as it is now; without those that hold none."""
+        found: dict[tuple[str, int], int] = {}
+        for each in self._partitions:
+            low, high = self._consumer.get_watermark_offsets(each, REQUEST_S_MAX)
+            if low < high:
+                found[each.topic, each.partition] = high
+        return found
 
     def close(self) -> None:
         """Ends reading."""

@@ -15,11 +15,15 @@ PROFILES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
 """Consumer and producer properties by name. Paced lets the broker gather records: batches of one at middle load
 choke it. Eager is better below about 1,000 events a second. Figures: docs/why.md."""
 
+BATCH_BYTES_MAX = 1_000_000
+"""librdkafka's own default."""
+
 
 def consumer_properties(user: Mapping[str, Any], group: str, profile: str) -> dict[str, Any]:
     """Properties of a stream's consumer. Offsets are ours alone to commit; nothing is ever skipped silently."""
+    classic = user.get("group.protocol", "classic") == "classic"  # in the newer one the broker assigns
     return {
-        "partition.assignment.strategy": "cooperative-sticky",
+        **({"partition.assignment.strategy": "cooperative-sticky"} if classic else {}),
         "queued.max.messages.kbytes": 16_384,
         "fetch.queue.backoff.ms": 50,
         "check.crcs": True,
@@ -33,12 +37,22 @@ def consumer_properties(user: Mapping[str, Any], group: str, profile: str) -> di
     }
 
 
-def producer_properties(user: Mapping[str, Any], profile: str, message_bytes_max: int) -> dict[str, Any]:
-    """Properties of a stream's producer. An outage is waited out, so messages never time out."""
+def producer_properties(
+    user: Mapping[str, Any], profile: str, message_bytes_max: int, batch_bytes_max: int = BATCH_BYTES_MAX
+) -> dict[str, Any]:
+    """Properties of a stream's producer. An outage is waited out, so messages never time out.
+
+    Args:
+        user: the operator's own.
+        profile: of PROFILES.
+        message_bytes_max: what one of its topics takes at most.
+        batch_bytes_max: what each of its topics takes; a broker's limit is for a batch of messages as for a single one.
+    """
     return {
         "partitioner": "murmur2_random",
         "compression.type": "lz4",
         "message.max.bytes": message_bytes_max,
+        "batch.size": min(BATCH_BYTES_MAX, batch_bytes_max),
         **PROFILES[profile][1],
         **user,
         "enable.idempotence": True,

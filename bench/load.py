@@ -1,0 +1,118 @@
+"""The load: sample events as bytes, made once and sent to every contender; and sending them.
+
+No data file is needed: events are drawn from the shipped profiles. Every event has an event_id of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+from confluent_kafka import Producer
+
+from bench.plan import SEED, WARM_EVENTS
+from scorer.core.schema import writer_schema
+from scorer.local.events import KEYS, TOPICS, samples
+from scorer.local.places import shipped
+from scorer.local.sending import Message, encoded
+
+FIRST_MS = 1_700_000_000_000
+CHUNK_ROWS = 5_000
+SEND_S_MAX = 60.0
+PARTITIONER = {"partitioner": "murmur2_random"}
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Events of one kind in the registry's wire format.
+
+    Attributes:
+        kind: lead or login.
+        warm: a few to begin with.
+        messages: key and value of those that count, in order.
+        ids: their event_ids, in the same order.
+    """
+
+    kind: str
+    warm: list[Message]
+    messages: list[Message]
+    ids: list[str]
+
+    @property
+    def bytes_mean(self) -> float:
+        """Mean size of a value in bytes."""
+        return sum(len(value) for _, value in self.messages) / len(self.messages)
+
+
+def make_load(kind: str, count: int) -> Load:
+    """Draws events and encodes them with the shipped schema; the same every time."""
+    index = json.loads((shipped("schemas") / "registry.json").read_text(encoding="utf-8"))
+    entry = next(each for each in index if each["subject"] == f"{TOPICS[kind]}-value")
+    schema = writer_schema(entry["id"], (shipped("schemas") / entry["file"]).read_text(encoding="utf-8"))
+    events = list(samples(kind, count + WARM_EVENTS, SEED, lambda number: FIRST_MS + number).events)
+    messages = list(encoded(events, schema, KEYS[kind]))
+    return Load(
+        kind, messages[:WARM_EVENTS], messages[WARM_EVENTS:], [str(event["event_id"]) for event in events[WARM_EVENTS:]]
+    )
+
+
+def fill(bootstrap: str, topic: str, messages: Sequence[Message]) -> float:
+    """Sends all messages as fast as they are taken and waits until each is confirmed. Returns how long it took, s.
+
+    Raises:
+        RuntimeError: not all were confirmed.
+    """
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "batch.size": 262_144, **PARTITIONER})
+    started_s = time.monotonic()
+    for at in range(0, len(messages), CHUNK_ROWS):
+        rows = [{"key": key, "value": value} for key, value in messages[at : at + CHUNK_ROWS]]
+        while (taken := producer.produce_batch(topic, rows)) < len(rows):
+            producer.poll(0.01)
+            rows = [row for row in rows if "_error" in row]
+            for row in rows:
+                del row["_error"]
+            assert taken >= 0
+    if producer.flush(SEND_S_MAX):
+        raise RuntimeError(f"not all events were taken by {topic}")
+    return time.monotonic() - started_s
+
+
+def pace(
+    bootstrap: str, topic: str, messages: Sequence[Message], per_s: float, stop: Event
+) -> tuple[list[float], float]:
+    """Sends messages one by one, evenly spaced, each at once (linger.ms 0).
+
+    Returns:
+        when each was handed to the client (time.monotonic(), s), and how late the worst one was, s.
+    """
+    problems: list[str] = []
+
+    def delivered(error: Any, _: Any) -> None:
+        if error is not None:
+            problems.append(str(error))
+
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, **PARTITIONER})
+    producer.list_topics(topic, timeout=10)
+    sent: list[float] = []
+    started_s, late_s = time.monotonic() + 0.2, 0.0
+    for number, (key, value) in enumerate(messages):
+        _sleep_until(started_s + number / per_s)
+        now_s = time.monotonic()
+        late_s = max(late_s, now_s - started_s - number / per_s)
+        producer.produce(topic, value, key, on_delivery=delivered)
+        sent.append(now_s)
+        producer.poll(0)
+        if stop.is_set():
+            break
+    if producer.flush(SEND_S_MAX) or problems:
+        raise RuntimeError(f"not all events were taken by {topic}: {problems[:1]}")
+    return sent, late_s
+
+
+def _sleep_until(due_s: float, now_s: Callable[[], float] = time.monotonic) -> None:
+    while (left_s := due_s - now_s()) > 0:
+        time.sleep(left_s)

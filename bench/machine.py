@@ -1,0 +1,41 @@
+"""What the figures were measured on and with."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import confluent_kafka
+
+from scorer.edges.machine import cpu_class, scorer_version
+from scorer.local import kafka
+
+PACKAGES = ("confluent-kafka", "onnxruntime", "pyruhvro", "fastavro", "pyarrow", "numpy")
+
+
+def machine() -> str:
+    """Processor, cores, memory and kernel, in one line."""
+    return (
+        f"{_first('/proc/cpuinfo', 'model name')} ({cpu_class()}), {os.cpu_count()} cores, "
+        f"{int(_first('/proc/meminfo', 'MemTotal').split()[0]) / 1e6:.0f} GB, "
+        f"{platform.system()} {platform.release().split('-')[0]}"
+    )
+
+
+def versions() -> str:
+    """Every version that counts, in one line."""
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return (
+        f"scorer {scorer_version()}, Python {platform.python_version()}, {packages}, "
+        f"librdkafka {confluent_kafka.libversion()[0]}, Kafka {kafka.VERSION}"
+    )
+
+
+def _first(path: str, name: str) -> str:
+    for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return "unknown"

@@ -1,0 +1,134 @@
+"""The figures as text: one table a question, the same on the terminal and in docs/performance.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bench.contenders import Contender
+from bench.results import Results, Spread, Verdict, delayed, drained, names
+from bench.steps import STEPS
+
+Row = Sequence[str]
+
+
+def report(results: Results, lines: Sequence[Verdict], contenders: Sequence[Contender], about: dict[str, str]) -> str:
+    """The whole report in Markdown.
+
+    Args:
+        results: the figures.
+        lines: the verdicts.
+        contenders: who was measured, for delivery and settings.
+        about: machine, versions, date, command and so on, by name.
+    """
+    parts = [
+        "# Performance",
+        "Written by `make bench`; do not edit. Medians of interleaved runs, (least to greatest) beside them.",
+        _table(("", ""), ((name, text) for name, text in about.items())),
+        "## What is demanded",
+        _table(
+            ("", "demand", "found"), (("pass" if line.passed else "FAIL", line.demand, line.figure) for line in lines)
+        ),
+        f"## A backlog of {results.plan.drain_events:,} leads",
+        _drains(results),
+        _floor_of_filling(results),
+        f"## Delay at {results.plan.leads_per_s:,} leads/s and {results.plan.logins_per_s} logins/s",
+        _delays(results),
+        "The floor is the load generator alone: its subscriber reads the events themselves. One process sends and "
+        "receives; the sender hands over each event at once (`linger.ms` 0), evenly spaced.",
+        "## The core's steps without Kafka",
+        _steps(results),
+        "## Who is measured",
+        _table(
+            ("", "delivery", "Kafka clients"),
+            ((each.name, each.delivery, each.clients) for each in contenders),
+        ),
+        HOW,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+HOW = """## How it is measured
+
+One broker serves the whole run, on the same cores as everybody else. Each run has topics of its own (4 partitions),
+the same bytes in the same order, and a process of its own. Repeats are interleaved (A B C A B C). Every run ends with
+an account: each event has exactly one prediction, and every 97th offset's prediction is the same, field by field, from
+every contender that scores. A run that does not add up ends the benchmark.
+
+- Backlog: the contender warms up on 500 events and is stopped (SIGSTOP) while the backlog is sent. The clock runs from
+  SIGCONT until the output topic's end offsets, looked at every 20 ms, say that the last prediction is there. CPU is
+  user and system time of its whole process tree for that work, the last commit included; memory is the peak since its
+  start (VmHWM).
+- Delay: from just before the client's `produce` until the prediction is in a subscriber's hands, both in one process
+  with one clock that is not the measured process.
+- Peers are in bench/peers/; what the careful loop leaves out stands in its docstring."""
+
+
+def _drains(results: Results) -> str:
+    head = ("", "events/s", "CPU us/event", "memory MB", "mean batch", "CPU to first")
+    rows = []
+    first = drained(results, names(results.drains)[0], lambda run: run.cpu_us).middle
+    for name in names(results.drains):
+        cpu = drained(results, name, lambda run: run.cpu_us)
+        rows.append(
+            (
+                name,
+                _shown(drained(results, name, lambda run: run.per_s), ",.0f"),
+                _shown(cpu, ".1f"),
+                f"{drained(results, name, lambda run: run.memory_mb).greatest:.0f}",
+                f"{drained(results, name, lambda run: run.rows_mean).middle:.0f}",
+                f"{cpu.middle / first:.2f}x",
+            )
+        )
+    return _table(head, rows)
+
+
+def _floor_of_filling(results: Results) -> str:
+    per_s = sorted(run.events / run.fill_s for run in results.drains)
+    size = results.event_bytes["lead"]
+    return f"The load generator sends such a backlog at {per_s[len(per_s) // 2]:,.0f} events/s; a lead has {size:.0f} bytes."
+
+
+def _delays(results: Results) -> str:
+    head = ("", "events/s", "p50 ms", "p99 ms", "greatest ms", "sender late ms", "CPU us/event", "mean batch")
+    rows: list[Row] = []
+    for label, runs in (("leads", results.leads), ("logins", results.logins), ("", results.floors)):
+        for name in names(runs):
+            rows.append(
+                (
+                    f"{label} {name}".strip(),
+                    f"{runs[0].per_s:,}",
+                    _shown(delayed(runs, name, lambda run: run.p50_ms), ".1f"),
+                    _shown(delayed(runs, name, lambda run: run.p99_ms), ".1f"),
+                    f"{delayed(runs, name, lambda run: run.max_ms).middle:.0f}",
+                    f"{delayed(runs, name, lambda run: run.late_ms).middle:.0f}",
+                    f"{delayed(runs, name, lambda run: run.cpu_us).middle:.0f}" if label else "",
+                    f"{delayed(runs, name, lambda run: run.rows_mean).middle:.1f}" if label else "",
+                )
+            )
+    return _table(head, rows)
+
+
+def _steps(results: Results) -> str:
+    head = ("microseconds per event", "rows", *STEPS, "all")
+    return _table(
+        head,
+        (
+            (each.kind, f"{each.rows:,}", *(f"{each.us[step]:.2f}" for step in STEPS), f"{each.total_us:.2f}")
+            for each in results.steps
+        ),
+    )
+
+
+def _shown(spread: Spread, form: str) -> str:
+    if spread.least == spread.greatest:
+        return f"{spread.middle:{form}}"
+    return f"{spread.middle:{form}} ({spread.least:{form}} to {spread.greatest:{form}})"
+
+
+def _table(head: Row, rows: Iterable[Row]) -> str:
+    lines = [list(head), *map(list, rows)]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
+    shown = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    ]
+    return "\n".join([shown[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *shown[1:]])

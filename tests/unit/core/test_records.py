@@ -1,0 +1,34 @@
+"""What travels between the steps."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+
+from scorer.core import assemble, decode, encode, model, strict, wire
+from scorer.core.records import REASONS
+from tests.unit.core.batches import batch_of
+
+
+def test_next_offsets_are_one_past_the_last_of_each_partition() -> None:
+    batch = batch_of([b""] * 4, partitions=[2, 0, 2, 0], offsets=[7, 1, 9, 2])
+    assert batch.next_offsets == {0: 3, 2: 10}
+
+
+def test_an_empty_batch_has_no_next_offsets() -> None:
+    assert batch_of([]).next_offsets == {}
+
+
+def test_tombstones_count_for_next_offsets() -> None:
+    assert batch_of([b"", None]).next_offsets == {0: 102}
+
+
+def test_every_reason_code_in_the_steps_is_on_the_closed_list() -> None:
+    used = set()
+    for module in (wire, strict, decode, assemble, model, encode):
+        for call in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("Rejection", "_note", "MalformedError"):
+                texts = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+                used |= {text for text in texts if text.replace("_", "").isalpha()}
+    assert {"bad_frame", "malformed", "in_future", "model_failed", "unencodable"} <= used
+    assert used <= REASONS.keys()
