@@ -1,4 +1,4 @@
-"""The account: every event came out exactly once, and contenders that score made the same predictions of the same events.
+"""The account: every event came out exactly once, and contenders that score made the same predictions.
 
 Nothing of the scorer's own code reads here.
 """
@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import fastavro
-
-from bench.readers import read_all
-from bench.stage import Stage
 
 SAMPLE_EVERY = 97
 PREFIX_BYTES = 5
@@ -29,13 +26,8 @@ class MiscountError(Exception):
     """Not every event came out exactly once, or two contenders disagree: no figure of the run means anything."""
 
 
-def account(stage: Stage, expected: int, scored: bool) -> Sample:
-    """Reads back all that a contender published and counts it.
-
-    Args:
-        stage: where.
-        expected: how many events it got.
-        scored: whether it publishes predictions; else copies of its input, counted by their bytes.
+def count_predictions(values: Sequence[bytes], expected: int, decode: Callable[[bytes], Any]) -> Sample:
+    """Holds predictions against the number of events that were sent; their offsets start at 0.
 
     Returns:
         The predictions of every 97th offset.
@@ -43,12 +35,6 @@ def account(stage: Stage, expected: int, scored: bool) -> Sample:
     Raises:
         MiscountError: something is missing or came twice.
     """
-    values = [message.value() for message in read_all(stage.bootstrap, stage.target, expected)]
-    if not scored:
-        if not len(set(values)) == len(values) == expected:
-            raise MiscountError(f"{len(values)} copies, {len(set(values))} different ones, of {expected} events")
-        return {}
-    decode = decoder(stage.schema(stage.target)[1])
     ends: dict[int, int] = {}
     places: set[Place] = set()
     sample: dict[Place, Mapping[str, Any]] = {}
@@ -61,6 +47,17 @@ def account(stage: Stage, expected: int, scored: bool) -> Sample:
     if not len(values) == len(places) == sum(ends.values()) == expected:
         raise MiscountError(f"{len(values)} predictions, {len(places)} different ones, of {expected} events")
     return sample
+
+
+def count_copies(values: Sequence[bytes], expected: int) -> None:
+    """Holds copies of events, which differ in their event_id, against the number of events that were sent.
+
+    Raises:
+        MiscountError: something is missing or came twice.
+    """
+    different = len(set(values))
+    if not len(values) == different == expected:
+        raise MiscountError(f"{len(values)} copies, {different} different ones, of {expected} events")
 
 
 def agree(one: Sample, other: Sample) -> None:

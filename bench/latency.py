@@ -67,8 +67,11 @@ def delay(
         with running(contender, stage) if contender else nullcontext() as worker:
             fill(bootstrap, stage.source, load.warm)
             Progress(bootstrap, target).wait(len(load.warm), LOOK_EVERY_S, LAST_S_MAX)
-            sent, received, late_s, cpu_us = _exchange(stage, target, load, count, per_s, worker)
+            sent, received, late_s, cpu_us = _exchange(stage, target, load, count=count, per_s=per_s, worker=worker)
         ids, decode = load.ids[:count], decoder(stage.schema(target)[1])
+        there = Progress(bootstrap, target).count()
+        if there != len(load.warm) + count:
+            raise MiscountError(f"{there} predictions of {len(load.warm) + count} events")
     arrived = _arrivals([(at_s, decode(value)) for at_s, value in received[len(load.warm) :]], ids)
     delays_ms = (np.array([arrived[each] for each in ids]) - np.array(sent)) * 1000
     delays_ms = delays_ms[round(dropped_s * per_s) :]
@@ -79,7 +82,7 @@ def delay(
 
 
 def _exchange(
-    stage: Stage, target: str, load: Load, count: int, per_s: int, worker: Running | None
+    stage: Stage, target: str, load: Load, *, count: int, per_s: int, worker: Running | None
 ) -> tuple[list[float], list[tuple[float, bytes]], float, float]:
     """Sends and receives. Returns send times, receipts, the sender's worst lateness (s) and CPU per event (us)."""
     received: list[tuple[float, bytes]] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
@@ -15,7 +15,9 @@ from typing import Any
 from confluent_kafka import Producer
 
 from bench.plan import SEED, WARM_EVENTS
+from bench.stage import silent
 from scorer.core.schema import writer_schema
+from scorer.edges.kafka.messages import librdkafka_log
 from scorer.local.events import KEYS, TOPICS, samples
 from scorer.local.places import shipped
 from scorer.local.sending import Message, encoded
@@ -23,7 +25,6 @@ from scorer.local.sending import Message, encoded
 FIRST_MS = 1_700_000_000_000
 CHUNK_ROWS = 5_000
 SEND_S_MAX = 60.0
-PARTITIONER = {"partitioner": "murmur2_random"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +67,13 @@ def fill(bootstrap: str, topic: str, messages: Sequence[Message]) -> float:
     Raises:
         RuntimeError: not all were confirmed.
     """
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "batch.size": 262_144, **PARTITIONER})
+    producer = _producer(bootstrap, {"linger.ms": 20, "batch.size": 262_144})
     started_s = time.monotonic()
     for at in range(0, len(messages), CHUNK_ROWS):
         rows = [{"key": key, "value": value} for key, value in messages[at : at + CHUNK_ROWS]]
-        while (taken := producer.produce_batch(topic, rows)) < len(rows):
+        while producer.produce_batch(topic, rows) < len(rows):  # the client's queue is full
             producer.poll(0.01)
-            rows = [row for row in rows if "_error" in row]
-            for row in rows:
-                del row["_error"]
-            assert taken >= 0
+            rows = [{"key": row["key"], "value": row["value"]} for row in rows if "_error" in row]
     if producer.flush(SEND_S_MAX):
         raise RuntimeError(f"not all events were taken by {topic}")
     return time.monotonic() - started_s
@@ -95,7 +93,7 @@ def pace(
         if error is not None:
             problems.append(str(error))
 
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, **PARTITIONER})
+    producer = _producer(bootstrap, {"linger.ms": 0})
     producer.list_topics(topic, timeout=10)
     sent: list[float] = []
     started_s, late_s = time.monotonic() + 0.2, 0.0
@@ -113,6 +111,12 @@ def pace(
     return sent, late_s
 
 
-def _sleep_until(due_s: float, now_s: Callable[[], float] = time.monotonic) -> None:
-    while (left_s := due_s - now_s()) > 0:
+def _producer(bootstrap: str, own: Mapping[str, Any]) -> Producer:
+    return Producer(
+        {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", **own}, logger=librdkafka_log(silent)
+    )
+
+
+def _sleep_until(due_s: float) -> None:
+    while (left_s := due_s - time.monotonic()) > 0:
         time.sleep(left_s)

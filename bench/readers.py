@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from threading import Event
-from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from bench.plan import PARTITIONS
+from bench.stage import silent
+from scorer.edges.kafka.messages import librdkafka_log
 
 REQUEST_S_MAX = 10.0
 READ_S_MAX = 60.0
@@ -18,11 +18,15 @@ CHUNK_ROWS = 5_000
 
 
 class Progress:
-    """Counts the records of a topic by its partitions' ends: one small request a look, nothing is read."""
+    """Counts the records of a topic by its partitions' ends: one small request a look, nothing is read.
+
+    Right as long as nobody writes transactions, whose markers take offsets too.
+    """
 
     def __init__(self, bootstrap: str, topic: str) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
-        self._ends = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(PARTITIONS)}
+        self._admin = AdminClient({"bootstrap.servers": bootstrap}, logger=librdkafka_log(silent))
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        self._ends = {TopicPartition(topic, number): latest for number in range(PARTITIONS)}
 
     def count(self) -> int:
         """How many records there are by now."""
@@ -38,32 +42,34 @@ class Progress:
         deadline_s = time.monotonic() + wait_s_max
         while (there := self.count()) < count:
             if time.monotonic() > deadline_s:
-                raise RuntimeError(f"{there} of {count} predictions after {wait_s_max:.0f} s")
+                raise RuntimeError(f"{there} of {count} records after {wait_s_max:.0f} s")
             time.sleep(every_s)
         return time.monotonic()
 
 
-def read_all(bootstrap: str, topic: str, count: int) -> list[Any]:
-    """Every record of a topic, at least so many, as confluent-kafka's messages.
+def read_all(bootstrap: str, topic: str, at_least: int) -> list[bytes]:
+    """Every value of a topic; waits for so many, and then a little for any that are too many.
 
     Raises:
         RuntimeError: fewer came.
     """
     consumer = _assigned(bootstrap, topic)
-    found: list[Any] = []
+    found: list[bytes] = []
     deadline_s = time.monotonic() + READ_S_MAX
     try:
-        while len(found) < count:
-            found += [each for each in consumer.consume(CHUNK_ROWS, 0.05) if each.error() is None]
+        while True:
+            messages = consumer.consume(CHUNK_ROWS, 0.2)
+            found += [value for each in messages if each.error() is None and (value := each.value()) is not None]
+            if not messages and len(found) >= at_least:
+                return found
             if time.monotonic() > deadline_s:
-                raise RuntimeError(f"{len(found)} of {count} records of {topic} can be read")
-        return found + [each for each in consumer.consume(CHUNK_ROWS, 0.2) if each.error() is None]
+                raise RuntimeError(f"{len(found)} of {at_least} records of {topic} can be read")
     finally:
         consumer.close()
 
 
 def receive(bootstrap: str, topic: str, count: int, stop: Event, into: list[tuple[float, bytes]]) -> None:
-    """Subscribes as any application would, librdkafka's defaults, and notes when each record was in its hands.
+    """Subscribes as any application would, librdkafka's defaults, and notes when each value was in its hands.
 
     Ends once `count` records have come, or `stop` is set.
     """
@@ -73,12 +79,13 @@ def receive(bootstrap: str, topic: str, count: int, stop: Event, into: list[tupl
             first = consumer.poll(0.1)
             messages = [] if first is None else [first, *consumer.consume(CHUNK_ROWS, 0)]
             now_s = time.monotonic()
-            into += [(now_s, message.value()) for message in messages if message.error() is None]
+            into += [(now_s, each.value() or b"") for each in messages if each.error() is None]
     finally:
         consumer.close()
 
 
-def _assigned(bootstrap: str, topic: str, partitions: Sequence[int] = range(PARTITIONS)) -> Consumer:
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False})
-    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+def _assigned(bootstrap: str, topic: str) -> Consumer:
+    settings = {"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False}
+    consumer = Consumer(settings, logger=librdkafka_log(silent))
+    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
     return consumer

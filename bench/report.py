@@ -85,7 +85,8 @@ def _drains(results: Results) -> str:
 def _floor_of_filling(results: Results) -> str:
     per_s = sorted(run.events / run.fill_s for run in results.drains)
     size = results.event_bytes["lead"]
-    return f"The load generator sends such a backlog at {per_s[len(per_s) // 2]:,.0f} events/s; a lead has {size:.0f} bytes."
+    middle = per_s[len(per_s) // 2]
+    return f"The load generator sends such a backlog at {middle:,.0f} events/s; a lead has {size:.0f} bytes."
 
 
 def _delays(results: Results) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 import numpy as np
@@ -79,7 +80,7 @@ def _one(batch: RecordBatch, schema: WriterSchema, writer: WriterSchema, model: 
     outbound, rejected = encode(predictions, writer, "predictions", batch)
     marks.append(time.perf_counter_ns())
     assert len(outbound) == len(batch), rejected[:1]
-    return [(after - before) / 1000 for before, after in zip(marks, marks[1:], strict=False)]
+    return [(after - before) / 1000 for before, after in pairwise(marks)]
 
 
 def _batch(load: Load, start: int, rows: int) -> RecordBatch:

@@ -12,12 +12,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.account import Sample, account
+from bench.account import Sample, count_copies, count_predictions, decoder
 from bench.contenders import Contender, running
 from bench.load import Load, fill
 from bench.measure import cpu_s, memory_peak_mb
-from bench.readers import Progress
-from bench.stage import new_stage
+from bench.readers import Progress, read_all
+from bench.stage import Stage, new_stage
 
 LOOK_EVERY_S = 0.02
 DRAIN_S_MAX = 180.0
@@ -82,6 +82,14 @@ def drain(contender: Contender, bootstrap: str, load: Load, work: Path, scored: 
             ended_s = progress.wait(len(load.warm) + events, LOOK_EVERY_S, DRAIN_S_MAX)
             time.sleep(SETTLE_S)
             used_s, memory_mb = cpu_s(worker.pid) - before_s, memory_peak_mb(worker.pid)
-        sample = account(stage, len(load.warm) + events, scored)
+        sample = _account(stage, len(load.warm) + events, scored)
     took_s, rows_mean = ended_s - started_s, worker.batches.rows_mean
     return Drain(contender.name, events, took_s, used_s, memory_mb, rows_mean, fill_s), sample
+
+
+def _account(stage: Stage, expected: int, scored: bool) -> Sample:
+    values = read_all(stage.bootstrap, stage.target, expected)
+    if scored:
+        return count_predictions(values, expected, decoder(stage.schema(stage.target)[1]))
+    count_copies(values, expected)
+    return {}

@@ -20,12 +20,14 @@ Prints "ready" once its group has its assignment; SIGTERM ends it, and it prints
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import signal
 import struct
 import sys
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -34,7 +36,7 @@ from typing import Any
 import fastavro
 import numpy as np
 import onnxruntime as ort
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 ROWS_MAX = 512
 IDLE_S_MAX = 0.1
@@ -64,7 +66,6 @@ NUMBERS = (
     "employees",
 )
 NEVER_CONTACTED = 999
-BUCKETS = (("A", 0.5), ("B", 0.25), ("C", 0.0625), ("D", 0.0))
 
 stop = False
 failed: list[str] = []
@@ -77,24 +78,7 @@ def main() -> None:
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, on_signal)
 
-    reads, reads_id = schema_of(Path(args.schemas), f"{args.source}-value")
-    writes, writes_id = schema_of(Path(args.schemas), f"{args.target}-value")
-    bundle = Path(args.bundle)
-    session = open_model(bundle)
-    label = f"{bundle.parent.name}/{bundle.name}"
-    constants = {
-        "model_name": bundle.parent.name,
-        "model_version": bundle.name,
-        "model_sha256": identity(bundle),
-        "source_topic": args.source,
-        "source_schema_id": reads_id,
-        "lane": "live",
-        "scorer_version": version("streaming-scorer"),
-        "runtime": f"onnxruntime {ort.__version__}",
-        "cpu_class": cpu_class(),
-    }
-    start, head = f"{label}/{args.source}/", struct.pack(">bI", 0, writes_id)
-
+    fixed = prepare(args)
     consumer = Consumer(
         {
             "bootstrap.servers": args.bootstrap,
@@ -105,6 +89,8 @@ def main() -> None:
     )
     producer = Producer({"bootstrap.servers": args.bootstrap})
     consumer.subscribe([args.source], on_assign=lambda *_: print("ready", flush=True))
+    gc.collect()
+    gc.freeze()  # what is there by now stays: collections need not look at it again
     batches = count = 0
     committed_s = time.monotonic()
     try:
@@ -114,7 +100,7 @@ def main() -> None:
             messages = [message for message in messages if usable(message)]
             if messages:
                 batches, count = batches + 1, count + len(messages)
-                score(messages, reads, writes, session, start, head, constants, producer, args.target)
+                score(messages, fixed, producer, args.target)
             producer.poll(0)
             if time.monotonic() - committed_s >= COMMIT_EVERY_S:
                 commit(consumer, producer, asynchronous=True)
@@ -125,35 +111,58 @@ def main() -> None:
     print(json.dumps({"batches": batches, "events": count}), flush=True)
 
 
-def score(
-    messages: list[Any],
-    reads: Any,
-    writes: Any,
-    session: ort.InferenceSession,
-    start: str,
-    head: bytes,
-    constants: dict[str, Any],
-    producer: Producer,
-    target: str,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What is the same for every event."""
+
+    reads: Any
+    writes: Any
+    session: ort.InferenceSession
+    constants: dict[str, Any]
+    id_start: str
+    head: bytes
+
+
+def prepare(args: argparse.Namespace) -> Fixed:
+    reads, reads_id = schema_of(Path(args.schemas), f"{args.source}-value")
+    writes, writes_id = schema_of(Path(args.schemas), f"{args.target}-value")
+    bundle = Path(args.bundle)
+    name, number = bundle.parent.name, bundle.name
+    constants = {
+        "model_name": name,
+        "model_version": number,
+        "model_sha256": identity(bundle),
+        "source_topic": args.source,
+        "source_schema_id": reads_id,
+        "lane": "live",
+        "scorer_version": version("streaming-scorer"),
+        "runtime": f"onnxruntime {ort.__version__}",
+        "cpu_class": cpu_class(),
+    }
+    head = struct.pack(">bI", 0, writes_id)
+    return Fixed(reads, writes, open_model(bundle), constants, f"{name}/{number}/{args.source}/", head)
+
+
+def score(messages: list[Any], fixed: Fixed, producer: Producer, target: str) -> None:
     values = [message.value() for message in messages]
-    events = [fastavro.schemaless_reader(BytesIO(value[PREFIX_BYTES:]), reads) for value in values]
+    reads, writes, constants = fixed.reads, fixed.writes, fixed.constants
+    events: list[Any] = [fastavro.schemaless_reader(BytesIO(value[PREFIX_BYTES:]), reads) for value in values]
     for event in events:
         if event["days_since_contact"] is None:
             event["days_since_contact"] = NEVER_CONTACTED
     tensors = {name: column([event[name] for event in events], object) for name in TEXTS}
     tensors |= {name: column([event[name] for event in events], np.float32) for name in NUMBERS}
-    (probabilities,) = session.run(["probabilities"], tensors)
+    (probabilities,) = fixed.session.run(["probabilities"], tensors)
     scored_at = int(time.time() * 1000)
     for message, value, event, probability in zip(messages, values, events, probabilities[:, 1].tolist(), strict=True):
         partition, offset = message.partition(), message.offset()
         prediction = {
             **constants,
-            "prediction_id": f"{start}{partition}/{offset}",
+            "prediction_id": f"{fixed.id_start}{partition}/{offset}",
             "event_id": event["event_id"],
             "lead_id": event["lead_id"],
             "score": probability,
-            "bucket": next(name for name, bound in BUCKETS if probability >= bound),
+            "bucket": bucket(probability),
             "source_partition": partition,
             "source_offset": offset,
             "source_timestamp": message.timestamp()[1],
@@ -162,16 +171,23 @@ def score(
             "scored_at": scored_at,
         }
         body = BytesIO()
-        body.write(head)
+        body.write(fixed.head)
         fastavro.schemaless_writer(body, writes, prediction)
         produce(producer, target, event["lead_id"], body.getvalue())
+
+
+def bucket(probability: float) -> str:
+    if probability < 0.0625:
+        return "D"
+    if probability < 0.25:
+        return "C"
+    return "B" if probability < 0.5 else "A"
 
 
 def produce(producer: Producer, target: str, key: str, value: bytes) -> None:
     while True:
         try:
-            producer.produce(target, value, key, on_delivery=delivered)
-            return
+            return producer.produce(target, value, key, on_delivery=delivered)
         except BufferError:
             producer.poll(0.05)
 
@@ -181,7 +197,7 @@ def delivered(error: Any, _: Any) -> None:
         failed.append(str(error))
 
 
-def commit(consumer: Consumer, producer: Producer, asynchronous: bool) -> None:
+def commit(consumer: Consumer, producer: Producer, asynchronous: Any) -> None:
     """Everything consumed has been produced; once that is delivered, the consumer's position may be committed."""
     producer.flush()
     if failed:
@@ -189,7 +205,7 @@ def commit(consumer: Consumer, producer: Producer, asynchronous: bool) -> None:
     try:
         consumer.commit(asynchronous=asynchronous)
     except KafkaException as error:
-        if error.args[0].name() != "_NO_OFFSET":
+        if error.args[0].code() != KafkaError._NO_OFFSET:
             raise
 
 

@@ -31,9 +31,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", required=True)
     args, _ = parser.parse_known_args()
     signal.signal(signal.SIGTERM, on_signal)
-    consumer = Consumer(
-        {"bootstrap.servers": args.bootstrap, "group.id": args.group, "auto.offset.reset": "earliest"}
-    )
+    consumer = Consumer({"bootstrap.servers": args.bootstrap, "group.id": args.group, "auto.offset.reset": "earliest"})
     producer = Producer({"bootstrap.servers": args.bootstrap, "linger.ms": 0})
     consumer.subscribe([args.source], on_assign=lambda *_: print("ready", flush=True))
     batches = count = 0

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
+from scorer.cli.exits import ExitCode
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.stopping import stopped_by_signals
 from scorer.core.bundle import Bundle
@@ -32,6 +37,8 @@ from scorer.services.schemas import Schemas
 from scorer.services.worker import Limits, Worker
 
 LIVE = "live"
+STUCK_MS_MAX = 2_000
+"""How much longer than its grace a stop may take: for the last commit, and for leaving the group."""
 Report = Callable[[str, Mapping[str, Any]], None]
 
 
@@ -116,6 +123,7 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
         TransientError: an outage that only a new process gets over.
     """
     stop, clock = stopped_by_signals(), SystemClock()
+    _end_in_time(stop, settings.shutdown.grace_ms_max + STUCK_MS_MAX, report)
     metrics = Metrics(stream.name)
 
     def changed(state: State, detail: str) -> None:
@@ -164,6 +172,31 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
         if server is not None:
             server.close()
     return 0
+
+
+def _end_in_time(stop: Event, budget_ms: int, report: Report) -> None:
+    """Ends the process at the second signal, and when a stop has used up its budget, whatever call it is stuck in.
+
+    A call into librdkafka lasts as long as a broker hangs, and Python's own signal handlers wait until it returns. So a
+    thread listens to what the interpreter writes at the very moment of a signal. Nothing is lost: what is not confirmed
+    is not committed.
+    """
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+
+    def listen(heard: socket.socket, _: socket.socket) -> None:
+        heard.recv(1)
+        stop.set()
+        heard.settimeout(budget_ms / 1000)
+        try:
+            second = heard.recv(1)[0]
+        except TimeoutError:
+            report("stop.overdue", {"why": f"a neighbour has not answered for {budget_ms} ms"})
+            os._exit(ExitCode.UNREACHABLE)
+        os._exit(128 + second)
+
+    Thread(target=listen, args=(heard, told), name="signals", daemon=True).start()
 
 
 def status_server(

@@ -108,9 +108,8 @@ def read(events: Events, field: Field) -> Column:
     if isinstance(events.table, list):
         return _from_values(_dig([record[first] for record in events.table], rest), field)
     array = events.table.column(first)
-    if (
-        field.union
-    ):  # as Python values from the top: a union has no nulls of its own, and struct_field aborts the process
+    if field.union:
+        # As Python values from the top: Arrow's unions have no nulls of their own, so struct_field aborts the process.
         return _from_values(_dig(array.to_pylist(), rest), field)
     for name in rest:
         array = pc.struct_field(array, name)

@@ -29,23 +29,27 @@ class FloodLimit:
 
 @dataclass(slots=True)
 class FloodWatch:
-    """The latest records of a stream, by batch: how many there were and how many were rejected."""
+    """The latest records of a stream, by batch: how many there were and how many were rejected; and the latest why."""
 
     limit: FloodLimit
     batches: deque[tuple[int, int]] = field(default_factory=deque)
     rows: int = 0
     rejected: int = 0
     run: int = 0
+    latest: str = ""
 
     def saw(self, rows: int, rejections: list[Rejection]) -> str | None:
         """Takes note of a batch. Returns for people why the stream has to halt, or None."""
         self._count(rows, len(rejections))
+        if rejections:
+            last = rejections[-1]
+            self.latest = f"; the latest: {last.stage}, {last.reason}: {last.detail}"
         longest = self._extend_run(rows, rejections)
         if longest > self.limit.run_rows_max:
-            return f"{longest} records in a row were rejected, more than {self.limit.run_rows_max}{_latest(rejections)}"
+            return f"{longest} records in a row were rejected, more than {self.limit.run_rows_max}{self.latest}"
         if self.rows >= self.limit.window_rows and self.rejected > self.limit.ratio_max * self.rows:
             share = f"{self.rejected} of the latest {self.rows} records"
-            return f"{share} were rejected, more than {self.limit.ratio_max:.0%}{_latest(rejections)}"
+            return f"{share} were rejected, more than {self.limit.ratio_max:.0%}{self.latest}"
         return None
 
     def _count(self, rows: int, rejected: int) -> None:
@@ -68,10 +72,3 @@ class FloodWatch:
             self.run = self.run + 1 if row in bad else 0
             longest = max(longest, self.run)
         return longest
-
-
-def _latest(rejections: list[Rejection]) -> str:
-    if not rejections:
-        return ""
-    last = rejections[-1]
-    return f"; the latest: {last.stage}, {last.reason}: {last.detail}"

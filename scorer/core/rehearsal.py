@@ -227,4 +227,4 @@ def _equal(value: Any, wanted: Any, tolerance: float) -> bool:
         return len(value) == len(wanted) and all(_equal(one, other, tolerance) for one, other in pairs)
     if isinstance(value, dict) and isinstance(wanted, dict):
         return value.keys() == wanted.keys() and all(_equal(value[key], wanted[key], tolerance) for key in value)
-    return bool(value == wanted)
+    return isinstance(value, bool) is isinstance(wanted, bool) and bool(value == wanted)

@@ -48,7 +48,10 @@ class Observer(Protocol):
 
 
 class Lagging(Source, Protocol):
-    """A source that knows how far behind it is."""
+    """A source that knows how far behind it is, and whether anything can come."""
+
+    def outage(self) -> str | None:
+        """For people: why nothing can come, or None."""
 
     def lag(self) -> Mapping[int, int]:
         """Partition to records between the next one and the end."""
@@ -139,7 +142,9 @@ class Worker:
             self._process(source, batch)
         self.publisher.poll(0)
         self._commit_when_due(source)
-        if self.ledger.generations:
+        if outage := source.outage():
+            self.status.enter(State.WAITING, outage)
+        elif self.ledger.generations:
             self.status.enter(State.RUNNING, "")
         else:
             self.status.enter(State.STARTING, "no partitions assigned")
@@ -177,7 +182,7 @@ class Worker:
         rejections = [
             Rejection(int(outbound.rows[at]), Stage.ENCODE, "prediction_too_large", detail) for at in too_large
         ]
-        self.publisher.publish(_picked(outbound, []), self._letters(batch, rejections), in_flight)
+        self.publisher.publish(_picked(outbound, []), self._letters(batch, rejections), self.ledger.begin({}, len(rejections), since))
         stays = sorted(set(range(len(outbound))) - set(too_large))
         return Scored(_picked(outbound, stays), [*scored.rejections, *rejections], scored.tombstones)
 
@@ -246,6 +251,7 @@ class Worker:
         if now_ms - self.committed_at_ms < self.limits.commit_every_ms:
             return
         self.committed_at_ms = now_ms
+        self.ledger.note_committed(source.commit({}, wait=False))  # so that nothing is committed twice
         self.ledger.note_committed(source.commit(self.ledger.committable(), wait=False))
         self.observer.commit(source.lag())
 

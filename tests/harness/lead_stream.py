@@ -44,9 +44,7 @@ class LeadStream:
         streams = [stream("lead", "lead/1", self.topics, **(more or {}))]
         tables.setdefault("registry_url", self.registry)
         url = tables.pop("registry_url")
-        return write_settings(
-            self.folder, kafka=self.kafka, registry=url, group=self.group, streams=streams, **tables
-        )
+        return write_settings(self.folder, kafka=self.kafka, registry=url, group=self.group, streams=streams, **tables)
 
     def send(self, count: int, seed: int = SEED) -> int:
         """Sends so many sampled leads; another seed gives others."""
@@ -84,9 +82,11 @@ class LeadStream:
 
 
 @contextmanager
-def lead_stream(kafka: str, registry: str, folder: Path, **settings: str) -> Iterator[LeadStream]:
-    """Makes the stream's topics and schemas. `settings` are the output topic's."""
-    with stream_topics(kafka, **settings) as topics:
+def lead_stream(
+    kafka: str, registry: str, folder: Path, *, delete: bool = True, **settings: str
+) -> Iterator[LeadStream]:
+    """Makes the stream's topics and schemas. `delete` and `settings` are those of `stream_topics`."""
+    with stream_topics(kafka, delete=delete, **settings) as topics:
         schema = shipped_schema("events.new-lead")
         register(registry, topics.predictions, shipped_schema("predictions.lead-score"))
         encode = encoder(register(registry, topics.events, schema), schema)

@@ -51,31 +51,32 @@ class Topics:
 
 
 @contextmanager
-def stream_topics(kafka: str, partitions: int = PARTITIONS, **settings: str) -> Iterator[Topics]:
+def stream_topics(kafka: str, *, delete: bool = True, **settings: str) -> Iterator[Topics]:
     """Makes the topics of a stream under names that no other test has, and deletes them when the block is left.
 
-    `settings` are the output topic's, with underscores for dots.
+    `settings` are the output topic's, with underscores for dots. `delete` is off for a broker that ends with its test.
     """
     mark = uuid.uuid4().hex[:12]
     made = Topics(f"events.{mark}", f"predictions.{mark}", f"events.{mark}.dead-letter")
     own = {name.replace("_", "."): value for name, value in settings.items()}
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient(_client(kafka))
     wanted = [
-        NewTopic(made.events, partitions, 1),
-        NewTopic(made.predictions, partitions, 1, config=own),
-        NewTopic(made.letters, partitions, 1),
+        NewTopic(made.events, PARTITIONS, 1),
+        NewTopic(made.predictions, PARTITIONS, 1, config=own),
+        NewTopic(made.letters, PARTITIONS, 1),
     ]
     for future in admin.create_topics(wanted, operation_timeout=30).values():
         future.result(WAIT_S_MAX)
     try:
         yield made
     finally:
-        delete_topics(kafka, made.events, made.predictions, made.letters)
+        if delete:
+            delete_topics(kafka, made.events, made.predictions, made.letters)
 
 
 def delete_topics(kafka: str, *names: str) -> None:
     """Deletes topics; those that are not there are an error."""
-    admin = AdminClient({"bootstrap.servers": kafka})  # kept: a client that is gone cancels what is under way
+    admin = AdminClient(_client(kafka))  # kept: a client that is gone cancels what is under way
     for future in admin.delete_topics(list(names), operation_timeout=30).values():
         future.result(WAIT_S_MAX)
 
@@ -125,7 +126,7 @@ def send(kafka: str, topic: str, messages: Iterable[Mapping[str, Any]], rate: fl
     sends them.
     """
     problems: list[str] = []
-    producer = Producer({"bootstrap.servers": kafka, "partitioner": "murmur2_random", "linger.ms": 5, "acks": "all"})
+    producer = Producer({**_client(kafka), "partitioner": "murmur2_random", "linger.ms": 5, "acks": "all"})
 
     def delivered(error: Any, message: Any) -> None:
         if error is not None:
@@ -151,14 +152,14 @@ def send(kafka: str, topic: str, messages: Iterable[Mapping[str, Any]], rate: fl
 def committed(kafka: str, group: str, topic: str) -> dict[int, int]:
     """Partition to the next offset that a group has committed."""
     asked = ConsumerGroupTopicPartitions(group, [Position(topic, number) for number in range(PARTITIONS)])
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient(_client(kafka))
     found = admin.list_consumer_group_offsets([asked], request_timeout=30)[group].result(WAIT_S_MAX)
     return {each.partition: each.offset for each in found.topic_partitions if each.offset >= 0}
 
 
 def members(kafka: str, group: str) -> int:
     """How many members a group has, as the broker sees it."""
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient(_client(kafka))
     described = admin.describe_consumer_groups([group], request_timeout=30)[group].result(WAIT_S_MAX)
     return len(described.members)
 
@@ -205,6 +206,10 @@ def schema_id_of(record: Raw) -> int:
     assert record.value is not None
     assert record.value[0] == 0
     return int.from_bytes(record.value[1:5])
+
+
+def _client(kafka: str) -> dict[str, Any]:
+    return {"bootstrap.servers": kafka, "log_level": 0}  # tests stop brokers: what clients print of it is no news
 
 
 def _raw(record: Any) -> Raw:

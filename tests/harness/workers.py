@@ -188,9 +188,7 @@ def write_settings(
 
 
 @contextmanager
-def worker(
-    config: Path, *arguments: str, name: str = "worker", ports: Sequence[int] | None = None
-) -> Iterator[Worker]:
+def worker(config: Path, *arguments: str, name: str = "worker", ports: Sequence[int] | None = None) -> Iterator[Worker]:
     """Starts `scorer worker` with these settings and ends it when the block is left. It need not be ready yet.
 
     `ports` are the health ports of its streams, by default as `write_settings` chose them.

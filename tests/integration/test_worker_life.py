@@ -11,17 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.claims import place, places, scored_once, scored_right
-from tests.harness.events import SEED, encoder, messages, sampled
-from tests.harness.lead_stream import LeadStream, lead_stream
+from tests.harness.claims import place, places, scored_once
+from tests.harness.events import encoder, messages, sampled
+from tests.harness.lead_stream import lead_stream
 from tests.harness.plain_scorer import PlainScorer
 from tests.harness.topics import (
     ROOT,
     Headers,
     Topics,
-    fresh_group,
     members,
-    read_raw,
     register,
     send,
     shipped_schema,
@@ -146,13 +144,10 @@ def test_a_new_group_begins_where_start_says_and_keeps_to_that_after_a_crash(
         with worker(config) as running:
             running.wait_ready()
             predictions = leads.predictions(after)
-        late = leads.sources(before + after)
-        early = {(each.partition, each.offset) for each in late if each.value in _values(leads, before, seed=1)}
-        scored_once(predictions, [each for each in late if (each.partition, each.offset) not in early])
-
-
-def _values(leads: LeadStream, count: int, seed: int) -> set[bytes | None]:
-    return {leads.encode(event) for event in sampled("lead", count, seed)}
+        early = {leads.encode(event) for event in sampled("lead", before, seed=1)}
+        late = [source for source in leads.sources(before + after) if source.value not in early]
+        assert len(late) == after
+        scored_once(predictions, late)
 
 
 def test_trace_headers_are_carried_over_if_asked_for_and_no_others(kafka: str, registry: str, tmp_path: Path) -> None:

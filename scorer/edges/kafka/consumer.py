@@ -15,9 +15,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from scorer.core.errors import ConfigError, HaltError, ScorerError, TransientError
 from scorer.core.ports import BatchLimits, Ownership
 from scorer.core.records import Closed, RecordBatch
-from scorer.edges.kafka.messages import Report, as_batch, made, partition_of
+from scorer.edges.kafka.messages import Report, as_batch, made, partition_of, sparingly
 
 REQUEST_S_MAX = 10.0
+ASK_EVERY_S = 1.0
+ASK_S_MAX = 0.5
+"""How often and how long a broker is asked for a sign of life while there is none."""
 _INVALID = -1001
 _PASSING = frozenset(
     {
@@ -61,6 +64,9 @@ class KafkaSource:
         self._failure: ScorerError | None = None
         self._taken: dict[int, int] = {}  # committed in the background since the last look
         self._held = False
+        self._outage: str | None = None
+        self._ask_at_s = 0.0
+        self._say_error = sparingly(report, "kafka.consumer_error")
         callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
         self._consumer = made(Consumer, {**properties, **callbacks}, report)
         self._consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
@@ -132,6 +138,19 @@ class KafkaSource:
             if high >= 0:
                 found[partition] = max(0, high - floor)
         return found
+
+    def outage(self) -> str | None:
+        """For people: why nothing can come, or None.
+
+        librdkafka says when the last broker is gone but not when one is back, so then one is asked, now and again.
+        """
+        if self._outage is not None and time.monotonic() >= self._ask_at_s:
+            try:
+                self._consumer.list_topics(self._topic, timeout=ASK_S_MAX)
+                self._outage = None
+            except KafkaException:
+                self._ask_at_s = time.monotonic() + ASK_EVERY_S
+        return self._outage
 
     def close(self) -> None:
         """Leaves the group at once."""
@@ -237,7 +256,9 @@ class KafkaSource:
                 self._taken[each.partition] = each.offset
 
     def _on_error(self, error: KafkaError) -> None:
-        self._report("kafka.consumer_error", {"error": str(error)})
+        self._say_error(error)
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and self._outage is None:
+            self._outage, self._ask_at_s = "no broker of Kafka can be reached", 0.0
 
     def _resume(self) -> None:
         if self._held:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 import numpy as np
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from scorer.core.errors import ConfigError
 from scorer.core.records import Closed, Headers, RecordBatch
@@ -16,6 +17,8 @@ Report = Callable[[str, Mapping[str, Any]], None]
 """For log lines: an event's name and its fields."""
 
 Client = TypeVar("Client")
+
+SAY_AGAIN_S = 10.0
 
 
 class _Lazy(Sequence[Any]):
@@ -80,6 +83,19 @@ def made(client: Callable[..., Client], properties: Mapping[str, Any], report: R
         return client(dict(properties), logger=librdkafka_log(report))
     except KafkaException as error:
         raise ConfigError(f"[kafka] librdkafka does not take the properties: {error.args[0].str()}") from error
+
+
+def sparingly(report: Report, event: str) -> Callable[[KafkaError], None]:
+    """Reports a client's errors, each kind once in a while: a broker that is away makes twenty of them a second."""
+    due_s: dict[int, float] = {}
+
+    def say(error: KafkaError) -> None:
+        now_s = time.monotonic()
+        if now_s >= due_s.get(error.code(), now_s):
+            due_s[error.code()] = now_s + SAY_AGAIN_S
+            report(event, {"error": str(error)})
+
+    return say
 
 
 def librdkafka_log(report: Report) -> logging.Logger:

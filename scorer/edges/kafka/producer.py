@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from scorer.core.errors import TransientError
 from scorer.core.offsets import InFlight
 from scorer.core.records import DeadLetter, Headers, Outbound
-from scorer.edges.kafka.messages import Report, made
+from scorer.edges.kafka.messages import Report, made, sparingly
 
 QUEUE_WAIT_S = 0.05
 OVERHEAD_BYTES = 100
@@ -37,7 +37,7 @@ class KafkaPublisher:
         self._queue_rows_max = int(properties.get("queue.buffering.max.messages", 100_000))
         self._out = 0  # messages handed over and not yet reported on
         self._failure: str | None = None
-        self._report = report
+        self._report, self._say_error = report, sparingly(report, "kafka.producer_error")
         self._producer = made(Producer, {**properties, "error_cb": self._on_error}, report)
 
     def publish(self, outbound: Outbound, letters: Sequence[DeadLetter], batch: InFlight) -> list[int]:
@@ -159,7 +159,7 @@ class KafkaPublisher:
             self._failure = f"{message.topic()}: {error}"
 
     def _on_error(self, error: KafkaError) -> None:
-        self._report("kafka.producer_error", {"error": str(error)})
+        self._say_error(error)
         if error.fatal():
             self._failure = f"fatal: {error}"
 

@@ -143,7 +143,11 @@ def test_a_default_stands_for_a_field_that_the_schema_lacks(way: Way, tensor: st
 
 
 @both_ways
-def test_a_default_is_not_held_against_the_range(way: Way) -> None:
+def test_neither_a_null_nor_its_default_is_held_against_the_range(way: Way) -> None:
+    for tensor in ("float", "int64"):
+        interface = one(tensor, "missing = -1\nrange = [10, 20]")
+        assert fed(way, interface, ["null", "int"], [None, 15, 5]) == ([-1, 15], {2: "out_of_range"})
+        assert fed(way, one(tensor, "range = [10, 20]"), ["null", "int"], [None, 15]) == ([15], {0: "missing_field"})
     assert fed(way, one("float", "missing = -1\nrange = [0, 130]"), ["null", "int"], [None, 5]) == ([-1.0, 5.0], {})
 
 

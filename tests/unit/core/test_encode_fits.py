@@ -84,6 +84,16 @@ def test_a_prediction_that_does_not_fit_is_rejected_and_its_neighbours_pass(name
 
 
 @pytest.mark.parametrize("n", [1, MANY])
+def test_a_float_takes_doubles_up_to_the_last_that_does_not_round_to_infinity(n: int) -> None:
+    last = np.nextafter(2.0**128 - 2.0**103, 0.0)
+    outbound, rejections = encoded("float", np.array([last, -last] * n))
+    assert rejections == []
+    greatest = float(np.finfo(np.float32).max)
+    assert decoded(outbound, record_schema(("a", "float"))) == [{"a": greatest}, {"a": -greatest}] * n
+    assert len(encoded("float", np.array([2.0**128 - 2.0**103] * n))[1]) == n
+
+
+@pytest.mark.parametrize("n", [1, MANY])
 def test_a_field_that_nothing_fills_is_null_or_else_a_rejection(n: int) -> None:
     fields = [("a", "int"), ("later", ["null", "string"])]
     batch = batch_of([b""] * 100)

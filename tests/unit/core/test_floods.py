@@ -92,10 +92,12 @@ def test_the_share_is_of_the_latest_records_so_that_old_ones_neither_hide_nor_ca
     assert seen.saw(10, []) is None
 
 
-def test_a_flood_that_is_over_leaves_a_message_without_a_latest_rejection() -> None:
+def test_the_latest_rejection_is_named_also_where_it_was_not_in_the_batch_that_tips_the_scales() -> None:
     seen = watch(ratio_max=0.5, window_rows=10)
     seen.saw(9, rejected(*range(8)))
-    assert seen.saw(1, []) == "8 of the latest 10 records were rejected, more than 50%"
+    assert seen.saw(1, []) == (
+        "8 of the latest 10 records were rejected, more than 50%; the latest: decode, malformed: row 7"
+    )
 
 
 def test_the_window_forgets_whole_batches_so_that_its_memory_is_bounded() -> None:

@@ -108,8 +108,9 @@ def test_an_error_is_a_record_by_another_name() -> None:
 @pytest.mark.parametrize("namespace", [None, ""])
 def test_a_null_or_empty_namespace_is_none_at_all(namespace: str | None) -> None:
     enum = {"type": "enum", "name": "E", "symbols": ["A"], "namespace": namespace}
-    schema = writer_schema(1, json.dumps(record(enum, "E", namespace=namespace)))
-    assert schema.root.branches[0] == schema.root.branches[1]
+    inner = record(enum, name="In", namespace="deep")
+    schema = writer_schema(1, json.dumps(record(inner, "E")))
+    assert schema.root.branches[0].branches[0] == schema.root.branches[1]
 
 
 def test_a_record_that_contains_itself_is_refused_however_deep() -> None:

@@ -1,0 +1,299 @@
+"""A worker's surroundings, written by hand: a topic, a broker and a clock that only waiting moves. The core is real.
+
+They check on their own, whatever a test is about: no offset is committed before everything up to it is confirmed, no
+offset of a partition that is not ours is committed, and no batch is handed over while two are unconfirmed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+
+import numpy as np
+
+from scorer.core.errors import TransientError
+from scorer.core.offsets import InFlight
+from scorer.core.records import Closed, DeadLetter, Outbound, RecordBatch, Scored
+from scorer.core.state import State, Status
+from scorer.core.strict import record_decoder
+from scorer.core.wire import PREFIX_BYTES
+from scorer.services.schemas import Schemas
+from scorer.services.worker import IN_FLIGHT_BATCHES_MAX, Limits, Worker
+from tests.unit.services.samples import BASE_MS, EVENT_ID, EVENT_TEXT, lead, recipe
+
+START_MS = 1_000_000.0
+GRACE_MS = 10_000
+TOPIC, LETTERS = "events.new-lead", "events.new-lead.dead-letter"
+
+Step = Callable[[], RecordBatch | None]
+Place = tuple[int, int]
+"""Partition and offset of a record."""
+
+
+@dataclass
+class Delivery:
+    """A message on its way: which record it is about, and whether it is a dead letter."""
+
+    place: Place
+    kind: str
+    batch: InFlight
+    confirmed: bool = False
+
+
+@dataclass
+class World:
+    """All neighbours of one worker.
+
+    Attributes:
+        steps: what each poll of the source does; when they are used up, the worker is told to stop.
+        holds: what the next holds of the source do.
+        silent: whether the broker confirms nothing.
+        refuses: whether the broker takes no commits.
+        registry_down: whether the registry does not answer.
+        too_large: offsets whose predictions the broker does not take.
+        failure: what a delivery report says that is not good.
+        away: what the source says of its broker.
+        log: what happened, in order.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    texts: dict[int, str] = field(default_factory=lambda: {EVENT_ID: EVENT_TEXT})
+    steps: deque[Step] = field(default_factory=deque)
+    holds: deque[Callable[[], object]] = field(default_factory=deque)
+    silent: bool = False
+    refuses: bool = False
+    registry_down: bool = False
+    too_large: frozenset[int] = frozenset()
+    failure: str = ""
+    away: str | None = None
+    ms: float = START_MS
+    log: list[tuple[Any, ...]] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+    tombstones: set[Place] = field(default_factory=set)
+    polled: set[Place] = field(default_factory=set)
+    owned: set[int] = field(default_factory=set)
+    committed: dict[int, int] = field(default_factory=dict)
+    scored: list[Scored] = field(default_factory=list)
+    stop: Event = field(default_factory=Event)
+    _due: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.status = Status(lambda state, detail: self.log.append(("state", state, detail)))
+        self.worker = Worker(
+            group="scorer.lead",
+            dead_letter_topic=LETTERS,
+            publisher=_Publisher(self),
+            schemas=Schemas(self, self.report, grace_ms_max=GRACE_MS),
+            recipe=recipe(),
+            clock=self,
+            observer=_Observer(self),
+            report=self.report,
+            status=self.status,
+            stop=self.stop,
+            limits=self.limits,
+        )
+
+    def run(self, *steps: Step) -> None:
+        """Runs the worker through these steps, then stops it and leaves the group as the consumer's close does."""
+        self.steps.extend(steps)
+        try:
+            self.worker.run(_Source(self))
+        finally:
+            if self.owned:
+                self.revoke(*self.owned)
+
+    def batch(self, *records: tuple[int, int, bytes | None]) -> Step:
+        """A step that reads a batch of (partition, offset, value)."""
+
+        def read() -> RecordBatch:
+            for partition, offset, value in records:
+                assert partition in self.owned
+                (self.tombstones if value is None else self.polled).add((partition, offset))
+            n = len(records)
+            partitions, offsets, values = zip(*records, strict=True)
+            columns = np.array(partitions, np.int32), np.array(offsets, np.int64), np.full(n, BASE_MS, np.int64)
+            return RecordBatch(TOPIC, *columns, list(values), [b"key"] * n, [None] * n, Closed.IDLE)
+
+        return read
+
+    def leads(self, *offsets: int, partition: int = 0, schema_id: int = EVENT_ID) -> Step:
+        """A step that reads good leads at these offsets."""
+        return self.batch(*((partition, offset, lead(offset, schema_id)) for offset in offsets))
+
+    def assign(self, *partitions: int) -> Step:
+        """A step in which partitions become ours, from where they are committed."""
+
+        def assigned() -> None:
+            self.owned.update(partitions)
+            self.polled = {place for place in self.polled if place[0] not in partitions}
+            self.worker.assigned({partition: self.committed.get(partition, 0) for partition in partitions})
+
+        return assigned
+
+    def idle(self, ms: float) -> Step:
+        """A step in which nothing comes for a while."""
+        return lambda: self.advance(ms)
+
+    def revoke(self, *partitions: int) -> None:
+        """Takes partitions away, in good order."""
+        self.log.append(("revoke",))
+        self.worker.revoked(list(partitions))
+        self.owned.difference_update(partitions)
+
+    def lose(self, *partitions: int) -> None:
+        """Takes partitions away without asking."""
+        self.owned.difference_update(partitions)
+        self.worker.lost(list(partitions))
+
+    def at(self, ms: float, action: Callable[[], object] | None = None, **attributes: Any) -> None:
+        """Does something so long after the start, and sets attributes."""
+
+        def act() -> None:
+            if action is not None:
+                action()
+            for name, value in attributes.items():
+                setattr(self, name, value)
+
+        self._due.append((START_MS + ms, act))
+
+    @property
+    def published(self) -> list[tuple[Place, str]]:
+        """What was handed over, in order."""
+        return [(each.place, each.kind) for each in self.deliveries]
+
+    def reports(self, event: str) -> list[dict[str, Any]]:
+        """The fields of all reports of an event."""
+        return [dict(entry[2]) for entry in self.log if entry[:2] == ("report", event)]
+
+    def states(self) -> list[State]:
+        """The states that were entered."""
+        return [entry[1] for entry in self.log if entry[0] == "state"]
+
+    def times(self, *entry: Any) -> list[float]:
+        """When something happened, from the start on."""
+        return [each[-1] - START_MS for each in self.log if each[: len(entry)] == entry]
+
+    def now_ms(self) -> int:
+        return BASE_MS + int(self.ms - START_MS)
+
+    def ticks_ms(self) -> float:
+        return self.ms
+
+    def advance(self, ms: float) -> None:
+        """Moves time, and does what is due meanwhile."""
+        end_ms = self.ms + ms
+        while due := min((each for each in self._due if each[0] <= end_ms), key=lambda each: each[0], default=None):
+            self._due.remove(due)
+            self.ms = max(self.ms, due[0])
+            due[1]()
+        self.ms = max(self.ms, end_ms)
+        assert self.ms - START_MS < 600_000, "the worker waits for ever"
+
+    def text(self, schema_id: int) -> str | None:
+        if self.registry_down:
+            raise TransientError("the registry does not answer")
+        return self.texts.get(schema_id)
+
+    def report(self, event: str, fields: Mapping[str, Any]) -> None:
+        self.log.append(("report", event, fields))
+
+
+@dataclass
+class _Source:
+    world: World
+    taken: dict[int, int] = field(default_factory=dict)
+
+    def poll(self, *_: object) -> RecordBatch | None:
+        world = self.world
+        world.log.append(("poll", world.ms))
+        if not world.steps:
+            world.stop.set()
+            return None
+        found = world.steps.popleft()()
+        world.advance(0 if found is not None else 1)
+        return found
+
+    def hold(self, wait_ms: int) -> None:
+        self.world.log.append(("hold", self.world.ms))
+        self.world.advance(max(wait_ms, 0.1))
+        if self.world.holds:
+            self.world.holds.popleft()()
+
+    def commit(self, offsets: Mapping[int, int], wait: bool) -> Mapping[int, int]:
+        world = self.world
+        for partition, offset in offsets.items():
+            assert partition in world.owned, "an offset of a partition that is not ours"
+            confirmed = {each.place for each in world.deliveries if each.confirmed} | world.tombstones
+            unconfirmed = {place for place in world.polled - confirmed if place[0] == partition and place[1] < offset}
+            assert not unconfirmed, "an offset before everything up to it is confirmed"
+        taken, self.taken = self.taken, {}
+        if offsets:
+            world.log.append(("commit", dict(offsets), wait, world.ms))
+        if world.refuses:
+            if wait:
+                raise TransientError("the coordinator is away")
+            return taken
+        world.committed.update(offsets)
+        if wait:
+            return {**taken, **offsets}
+        self.taken = dict(offsets)
+        return taken
+
+    def outage(self) -> str | None:
+        return self.world.away
+
+    def lag(self) -> dict[int, int]:
+        return dict.fromkeys(self.world.owned, 0)
+
+
+@dataclass
+class _Publisher:
+    world: World
+
+    def publish(self, outbound: Outbound, letters: Sequence[DeadLetter], batch: InFlight) -> list[int]:
+        world = self.world
+        before = {id(each.batch) for each in world.deliveries if not each.confirmed} - {id(batch)}
+        assert len(before) <= IN_FLIGHT_BATCHES_MAX, "more than one batch ahead"
+        too_large: list[int] = []
+        for letter in letters:
+            notes = {name: (text or b"").decode() for name, text in letter.headers}
+            place = int(notes["__connect.errors.partition"]), int(notes["__connect.errors.offset"])
+            world.letters.append(letter)
+            world.deliveries.append(Delivery(place, "letter", batch))
+        decode = record_decoder(recipe().writer)
+        for at, value in enumerate(outbound.values):
+            made = decode(value, PREFIX_BYTES)
+            place = made["source_partition"], made["source_offset"]
+            if place[1] in world.too_large:
+                too_large.append(at)
+            else:
+                world.deliveries.append(Delivery(place, "prediction", batch))
+        world.log.append(("publish", len(outbound), len(letters), world.ms))
+        return too_large
+
+    def poll(self, wait_ms: int) -> None:
+        world = self.world
+        if world.failure:
+            raise TransientError(f"a delivery failed: {world.failure}")
+        if world.silent:
+            world.advance(wait_ms)
+            return
+        for each in world.deliveries:
+            if not each.confirmed:
+                each.confirmed = True
+                each.batch.outstanding -= 1
+
+
+@dataclass
+class _Observer:
+    world: World
+
+    def batch(self, _: RecordBatch, scored: Scored, *__: object) -> None:
+        self.world.scored.append(scored)
+
+    def commit(self, lag: Mapping[int, int]) -> None:
+        self.world.log.append(("lag", lag))
