@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
 from scorer.cli.exits import ExitCode
@@ -123,7 +123,7 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
         TransientError: an outage that only a new process gets over.
     """
     stop, clock = stopped_by_signals(), SystemClock()
-    _end_in_time(stop, settings.shutdown.grace_ms_max + STUCK_MS_MAX, report)
+    _end_in_time(settings.shutdown.grace_ms_max + STUCK_MS_MAX, report)
     metrics = Metrics(stream.name)
 
     def changed(state: State, detail: str) -> None:
@@ -174,7 +174,7 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
     return 0
 
 
-def _end_in_time(stop: Event, budget_ms: int, report: Report) -> None:
+def _end_in_time(budget_ms: int, report: Report) -> None:
     """Ends the process at the second signal, and when a stop has used up its budget, whatever call it is stuck in.
 
     A call into librdkafka lasts as long as a broker hangs, and Python's own signal handlers wait until it returns. So a
@@ -186,8 +186,7 @@ def _end_in_time(stop: Event, budget_ms: int, report: Report) -> None:
     signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
 
     def listen(heard: socket.socket, _: socket.socket) -> None:
-        heard.recv(1)
-        stop.set()
+        heard.recv(1)  # the first: Python's own handler sets the flag
         heard.settimeout(budget_ms / 1000)
         try:
             second = heard.recv(1)[0]

@@ -24,7 +24,7 @@ from scorer.core.records import RecordBatch, Rejection, Rows, Stage
 from scorer.core.signature import Interface
 
 FUTURE_MS_MAX = 24 * 3600 * 1000
-_MS_PER: Mapping[str, float] = {"timestamp-micros": 1e3, "timestamp-nanos": 1e6}
+_PER_MS = {"micros": 1_000, "nanos": 1_000_000}
 
 Problems = dict[int, tuple[str, str]]
 """Position in the part -> reason code and detail; the first problem of an event is kept."""
@@ -220,9 +220,9 @@ def _occurred_at(
     label = ".".join(field.path)
     if column.null is not None:
         _note(problems, column.null, "missing_field", f"{label} is null")
-    scale = int(_MS_PER.get(field.logical, 1))
+    scale = _PER_MS.get(field.logical.rpartition("timestamp-")[2], 1)
     values: npt.NDArray[np.int64] = column.values if scale == 1 else column.values // scale
-    ahead = values > timestamps + FUTURE_MS_MAX
+    ahead = (values > timestamps + FUTURE_MS_MAX) & (timestamps >= 0)  # -1: the record has no timestamp to compare with
     if ahead.any():
         _note(problems, ahead, "in_future", f"{label} is more than a day ahead of the record's timestamp")
     return values

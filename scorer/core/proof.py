@@ -112,7 +112,7 @@ def _input_problems(rule: InputRule, tensor: Tensor) -> list[str]:
     text = tensor.dtype.kind == "O"
     if rule.missing != REJECT and isinstance(rule.missing, str) != text:
         problems.append(f"missing = {rule.missing!r} does not fit {'string' if text else tensor.dtype}")
-    if rule.length is not None and isinstance(rule.pad, str) != text:
+    if rule.pad is not None and isinstance(rule.pad, str) != text:
         problems.append(f"pad = {rule.pad!r} does not fit {'string' if text else tensor.dtype}")
     if rule.range is not None and text:
         problems.append("range goes with numbers")

@@ -182,7 +182,7 @@ class Worker:
         rejections = [
             Rejection(int(outbound.rows[at]), Stage.ENCODE, "prediction_too_large", detail) for at in too_large
         ]
-        self.publisher.publish(_picked(outbound, []), self._letters(batch, rejections), self.ledger.begin({}, len(rejections), since))
+        self.publisher.publish(_picked(outbound, []), self._letters(batch, rejections), in_flight)
         stays = sorted(set(range(len(outbound))) - set(too_large))
         return Scored(_picked(outbound, stays), [*scored.rejections, *rejections], scored.tombstones)
 

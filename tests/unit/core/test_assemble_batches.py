@@ -37,6 +37,7 @@ from tests.unit.core.graphs import interface_of
         ("timestamp-micros", 1234999, 1234),
         ("timestamp-micros", -1, -1),
         ("timestamp-nanos", 1234999999, 1234),
+        ("local-timestamp-micros", 1234999, 1234),
         ("", 1234, 1234),
     ],
 )
