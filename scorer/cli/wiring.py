@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -162,6 +163,8 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
         )
         consumer = consumer_properties(settings.kafka_for("consumer"), worker.group, stream.profile)
         source = KafkaSource(consumer, stream.from_topic, start=stream.start, ownership=worker, report=report)
+        gc.collect()
+        gc.freeze()  # what is there now stays: no collection need walk it while a batch waits
         try:
             worker.run(source)
         finally:

@@ -5,9 +5,11 @@ A block holds all columns that go into one tensor type; a slot is one event fiel
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,8 @@ class Block:
         work: the type in which values are read and checked: float64, int64, bool or object.
         slots: the columns, in the order of the inputs.
         inputs: ONNX input, first and last slot (exclusive), and its axes after the batch.
+        pick: takes the values of all slots from a record at once; None where one of them needs a closer look.
+        fills: what stands for null in each slot; None where null is rejected.
         lowest, highest: [slots, 1], inclusive; the type's own finite bounds where the contract gives none.
     """
 
@@ -45,6 +49,8 @@ class Block:
     inputs: tuple[tuple[str, int, int, tuple[int, ...]], ...]
     lowest: Array
     highest: Array
+    pick: Callable[[dict[str, Any]], tuple[Any, ...]] | None
+    fills: tuple[Any, ...]
 
     @property
     def exact(self) -> bool:
@@ -180,7 +186,20 @@ def _block(dtype: np.dtype[Any], group: list[tuple[InputRule, tuple[Slot, ...]]]
         lowest, highest = rule.range or widest
         bounds += [(max(lowest, widest[0]), min(highest, widest[1]))] * len(own)
     limits = np.array(bounds, dtype=work if work.kind == "i" and all(b == widest for b in bounds) else np.float64)
-    return Block(dtype, work, tuple(slots), tuple(inputs), limits[:, :1], limits[:, 1:])
+    fills = tuple(None if slot.missing == REJECT else slot.missing for slot in slots)
+    return Block(dtype, work, tuple(slots), tuple(inputs), limits[:, :1], limits[:, 1:], _picker(slots, work), fills)
+
+
+def _picker(slots: list[Slot], work: np.dtype[Any]) -> Callable[[dict[str, Any]], tuple[Any, ...]] | None:
+    """Takes a block's values from a record, if all are plain fields of it that need no conversion of their own."""
+    for slot in slots:
+        field = slot.field
+        if field.kind is None or field.array or len(field.path) > 1 or (work.kind == "i" and field.kind is Kind.NUMBER):
+            return None
+    names = [slot.field.path[0] for slot in slots]
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda record: (record[names[0]],)
 
 
 def _widest(work: np.dtype[Any]) -> tuple[Any, Any]:

@@ -122,6 +122,10 @@ def read(events: Events, field: Field) -> Column:
 
 def text_column(events: Events, field: Field) -> tuple[pa.StringArray, npt.NDArray[np.bool_] | None]:
     """A text field as an Arrow array (no Python string per event where it came as Arrow), and its nulls."""
+    if isinstance(events.table, list) and len(field.path) == 1:
+        texts = [record[field.path[0]] for record in events.table]
+        if None not in texts:
+            return pa.array(texts, pa.string()), None
     if isinstance(events.table, list) or field.union:
         column = read(events, field)
         return pa.array(column.values, pa.string()), column.null

@@ -155,10 +155,16 @@ def _column(rule: OutputRule, outputs: Mapping[str, Array]) -> Array:
 
 def _binned(rule: OutputRule, scores: Array) -> pa.Array:
     """The label of the highest bound that a score reaches; the lowest bin takes all that is left."""
-    labels = [label for label, _ in rule.bins]
-    bounds = np.array([bound for _, bound in rule.bins[:-1]])
-    index = (scores.astype(np.float64)[:, None] < bounds[None, :]).sum(axis=1)
-    return pa.array(labels).take(pa.array(index))
+    labels, bounds = _bins(rule)
+    reached = np.searchsorted(bounds, scores.astype(np.float64), side="right")
+    return labels.take(pa.array(reached))
+
+
+@lru_cache(maxsize=64)
+def _bins(rule: OutputRule) -> tuple[pa.StringArray, Array]:
+    """Labels and the bounds between them, lowest first."""
+    lowest_first = rule.bins[::-1]
+    return pa.array([label for label, _ in lowest_first]), np.array([bound for _, bound in lowest_first[1:]])
 
 
 def _records(rule: OutputRule, outputs: Mapping[str, Array]) -> pa.ListArray:

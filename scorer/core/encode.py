@@ -25,8 +25,9 @@ from scorer.core.schema import Node, WriterSchema
 from scorer.core.strict import INT_MAX, INT_MIN
 from scorer.core.wire import prefix
 
-COLUMN_ROWS_MIN = 12
-"""From this many rows on, predictions are encoded by column. Measured: docs/why.md."""
+COLUMN_ROWS_MIN, COLUMN_ROWS_MIN_REPEATED = 20, 8
+"""From this many rows on, predictions are encoded by column: flat ones, and those with arrays. Where the two cross:
+docs/why.md."""
 
 FLOAT_END = 2.0**128 - 2.0**103
 """From here on, a double rounds to an infinite float."""
@@ -58,7 +59,8 @@ def encode(
     """
     rows = predictions.rows
     rejections: list[Rejection] = []
-    values = _by_column(predictions, writer) if len(predictions) >= COLUMN_ROWS_MIN else None
+    rows_min = COLUMN_ROWS_MIN_REPEATED if writer.repeats else COLUMN_ROWS_MIN
+    values = _by_column(predictions, writer) if len(predictions) >= rows_min else None
     keys: list[bytes] = predictions.keys.cast(pa.binary()).to_numpy(zero_copy_only=False).tolist()
     if values is None:
         encoded, rejections = _by_record(predictions, writer)

@@ -66,10 +66,8 @@ class RecordBatch:
     @property
     def next_offsets(self) -> dict[int, int]:
         """Per partition the next offset to read once this batch is done."""
-        found: dict[int, int] = {}
-        for partition in np.unique(self.partitions).tolist():
-            found[partition] = int(self.offsets[self.partitions == partition].max()) + 1
-        return found
+        latest = dict(zip(self.partitions.tolist(), self.offsets.tolist(), strict=True))  # offsets ascend
+        return {partition: offset + 1 for partition, offset in latest.items()}
 
 
 @dataclass(frozen=True, slots=True)

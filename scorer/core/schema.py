@@ -80,6 +80,11 @@ class WriterSchema:
         return fastavro.parse_schema(json.loads(self.text))
 
     @cached_property
+    def repeats(self) -> bool:
+        """Whether a record may hold any number of items."""
+        return any(node.kind in ("array", "map") for _, node in walk(self.root))
+
+    @cached_property
     def by_record_only(self) -> str | None:
         """Path and type of the first field that keeps this schema from being decoded by column, or None."""
         return next((f"{path} ({node.kind})" for path, node in walk(self.root) if not _columnar(node)), None)

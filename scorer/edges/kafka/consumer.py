@@ -178,7 +178,9 @@ class KafkaSource:
     def _judge(self, error: KafkaError, message: Message) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             partition = partition_of(message)
-            raise HaltError(self._lost_range(partition, self._floors.get(partition, _INVALID)) or str(error))
+            if partition not in self._floors:
+                return  # of one that is no longer ours
+            raise HaltError(self._lost_range(partition, self._floors[partition]) or str(error))
         if error.code() in _FORBIDDEN:
             raise ConfigError(f"{self._topic}: {error}")
         if error.fatal() or error.code() not in _PASSING:
@@ -203,10 +205,11 @@ class KafkaSource:
             positions = self._positions(consumer, partitions)
         except KafkaException as error:
             self._failure = TransientError(f"no starting positions for {self._topic}: {error.args[0]}")
-            return
+            positions = {}
         except ScorerError as error:
             self._failure = error
-            return
+            positions = {}
+        # Also if there are none: a callback that assigns nothing makes the client assign, and read, all of them.
         starts = [TopicPartition(self._topic, partition, offset) for partition, offset in positions.items()]
         (consumer.incremental_assign if self._incremental else consumer.assign)(starts)
         if self._held:
