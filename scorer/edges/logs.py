@@ -15,6 +15,7 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _LOUD = {
     "stream.halted": "error",
     "process.failed": "error",
+    "stop.overdue": "warning",
     "kafka.consumer_error": "warning",
     "kafka.producer_error": "warning",
     "kafka.commit_failed": "warning",

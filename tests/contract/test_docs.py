@@ -20,7 +20,7 @@ OPERATIONS = ROOT / "docs" / "operations.md"
 PAGE = OPERATIONS.read_text(encoding="utf-8")
 SOURCES = sorted((ROOT / "scorer").rglob("*.py"))
 EVENT = re.compile(r"[a-z_]+\.[a-z_]+")
-TELLERS = {"report", "_report", "say"}
+TELLERS = {"report", "_report", "say", "sparingly"}
 METRIC_KINDS = {"Counter", "Gauge", "Histogram"}
 
 
@@ -52,12 +52,11 @@ def _events() -> set[str]:
     """Every event name that the code logs; `f"stream.{state}"` stands for one of each state."""
     found = set(logs._LOUD)
     for call in _calls():
-        if _name(call) in TELLERS and call.args:
-            first = call.args[0]
-            if isinstance(first, ast.Constant) and isinstance(first.value, str) and EVENT.fullmatch(first.value):
-                found.add(first.value)
-            elif isinstance(first, ast.JoinedStr) and ast.unparse(first) == "f'stream.{state}'":
+        for argument in call.args if _name(call) in TELLERS else []:
+            if isinstance(argument, ast.JoinedStr) and ast.unparse(argument) == "f'stream.{state}'":
                 found |= {f"stream.{state}" for state in State}
+            elif isinstance(argument, ast.Constant) and EVENT.fullmatch(str(argument.value)):
+                found.add(str(argument.value))
     return found
 
 

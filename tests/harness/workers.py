@@ -95,11 +95,7 @@ class Worker:
 
     def metric(self, name: str, at: int = 0, **labels: str) -> float:
         """The sum of a metric's samples that have these labels, 0 if there are none."""
-        total = 0.0
-        for found, given, value in _SAMPLE.findall(self.exposition(at)):
-            if found == name and all(f'{key}="{wanted}"' in given for key, wanted in labels.items()):
-                total += float(value)
-        return total
+        return metric(self.exposition(at), name, **labels)
 
     def exposition(self, at: int = 0) -> str:
         """All that /metrics says."""
@@ -147,6 +143,15 @@ class Worker:
         self.leash.stdin.close()
         self.leash.wait(END_S_MAX)
         self.wait()
+
+
+def metric(exposition: str, name: str, **labels: str) -> float:
+    """The sum of a metric's samples that have these labels, 0 if there are none, in Prometheus' text format."""
+    return sum(
+        float(value)
+        for found, given, value in _SAMPLE.findall(exposition)
+        if found == name and all(f'{key}="{wanted}"' in given for key, wanted in labels.items())
+    )
 
 
 def stream(name: str, bundle: Path | str, topics: Topics, **more: Any) -> dict[str, Any]:

@@ -89,9 +89,7 @@ def shop(kafka: str, registry: str, tmp_path_factory: pytest.TempPathFactory) ->
     _edit_prediction_schema(prediction)
     (folder / "made-up.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in _visits(24, SEED)))
     _run(folder, "model", "golden", str(bundle), "--events", "made-up.jsonl", "--schema", str(event))
-    checked = _run(
-        folder, "model", "check", str(bundle), "--schema", str(event), "--prediction", str(prediction)
-    )
+    checked = _run(folder, "model", "check", str(bundle), "--schema", str(event), "--prediction", str(prediction))
     settings = _settings(kafka, registry, visits, churn)
     (folder / "scorer.toml").write_text(settings)
     _run(folder, "setup", "--schemas", "schemas", "--set", f"registry.cache={folder / 'cache'}")
@@ -139,26 +137,39 @@ def test_setup_tells_the_registry_how_schemas_may_change(shop: Shop, registry: s
         ('"usage.minutes"', '"plan"', "plan is a text"),
         ("[inputs.features]", "[inputs.feature]", "did you mean features"),
         ("[outputs.outcome]", "[outputs.result]", "[outputs.result] is no field of the prediction schema"),
-        ("missing = 12.0", 'missing = "reject"\n[inputs.extra]\nfield = "usage.hours"', "[inputs.extra] is no ONNX input"),
+        (
+            "missing = 12.0",
+            'missing = "reject"\n[inputs.extra]\nfield = "usage.hours"',
+            "[inputs.extra] is no ONNX input",
+        ),
     ],
 )
-def test_check_and_worker_refuse_a_wrong_contract_on_the_same_grounds(
+def test_the_check_refuses_a_wrong_contract_and_names_what_is_wrong(
     shop: Shop, tmp_path: Path, old: str, new: str, says: str
 ) -> None:
-    wrong = tmp_path / "1"
-    wrong.mkdir()
-    for path in shop.bundle.iterdir():
-        (wrong / path.name).write_bytes(path.read_bytes())
-    _replace(wrong / "model.toml", (old, new))
     event, prediction = (f"schemas/{name}.avsc" for name in (shop.topics[0], "predictions.churn"))
-    arguments = ("model", "check", str(wrong), "--schema", event, "--prediction", prediction)
-    check = scorer(*arguments, cwd=shop.folder)
+    wrong = _spoilt(shop.bundle, tmp_path, (old, new))
+    check = scorer("model", "check", str(wrong), "--schema", event, "--prediction", prediction, cwd=shop.folder)
     assert check.returncode == 3
     assert says in check.stderr
+
+
+def test_a_worker_refuses_to_start_on_the_same_grounds(shop: Shop, tmp_path: Path) -> None:
+    wrong = _spoilt(shop.bundle, tmp_path, ('"usage.minutes"', '"plan"'))
     more = (f"registry.cache={shop.folder / 'cache'}", "metrics.port=-1", f"streams.churn.bundle={wrong}")
     refused = scorer("worker", *(word for each in more for word in ("--set", each)), cwd=shop.folder)
     assert refused.returncode == 3
-    assert says in refused.stderr
+    assert "plan is a text, the model takes float32" in refused.stderr
+
+
+def _spoilt(bundle: Path, folder: Path, *changes: tuple[str, str]) -> Path:
+    """A copy of a bundle with another contract."""
+    wrong = folder / "1"
+    wrong.mkdir()
+    for path in bundle.iterdir():
+        (wrong / path.name).write_bytes(path.read_bytes())
+    _replace(wrong / "model.toml", *changes)
+    return wrong
 
 
 def _classifier() -> bytes:

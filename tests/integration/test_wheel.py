@@ -40,7 +40,7 @@ class Installed:
         return subprocess.run(
             [str(self.python.with_name("scorer")), *arguments],
             cwd=self.folder,
-            env={**kept, "OMP_NUM_THREADS": "1"},
+            env={**kept, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder.with_name("cache"))},
             capture_output=True,
             text=True,
             timeout=wait_s_max,

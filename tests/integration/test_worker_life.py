@@ -7,17 +7,22 @@ import re
 import signal
 import time
 import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.harness.claims import place, places, scored_once
+from tests.harness.claims import place, scored_once
 from tests.harness.events import encoder, messages, sampled
 from tests.harness.lead_stream import lead_stream
 from tests.harness.plain_scorer import PlainScorer
 from tests.harness.topics import (
     ROOT,
     Headers,
+    Raw,
     Topics,
     members,
     register,
@@ -25,10 +30,17 @@ from tests.harness.topics import (
     shipped_schema,
     stream_topics,
 )
-from tests.harness.workers import scorer, stream, worker, write_settings
+from tests.harness.workers import Worker, metric, scorer, stream, worker, write_settings
 from tests.oracle import python_reader
+from tests.oracle.record import Record
 
 pytestmark = pytest.mark.timeout(150)
+
+PLAIN, TRACED, TOO_LARGE = 500, 100, 10
+OUTPUT_BYTES_MAX = 1_500
+LARGE = "x" * 3_000
+TRACE: Headers = [("traceparent", b"00-4bf9-00f0-01"), ("tracestate", b"a=1")]
+HEADERS: Headers = [TRACE[0], ("secret", b"token"), TRACE[1]]
 
 METRICS = {
     "scorer_batch_duration_seconds": "histogram",
@@ -46,56 +58,127 @@ METRICS = {
 }
 
 
-def test_a_stopped_worker_has_committed_all_it_read_and_left_the_group(
-    kafka: str, registry: str, tmp_path: Path
-) -> None:
-    with lead_stream(kafka, registry, tmp_path) as leads, worker(leads.settings()) as running:
-        running.wait_ready()
-        count = leads.send(2_000)
-        running.until(lambda: running.metric("scorer_records_consumed_total") > 0, "at work")
-        running.signal(signal.SIGTERM)
-        assert running.wait() == 0
-        assert members(kafka, f"{leads.group}.lead") == 0
-        done = leads.committed()
-        predictions = leads.predictions()
-        assert {place(record) for record in predictions} == {
-            at for at in places(leads.sources(count)) if at[1] < done[at[0]]
-        }
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One worker's life with all sorts of events, from its start to SIGTERM.
+
+    Attributes:
+        live, ready: what its health checks answered while it worked.
+        worker: itself, for its log.
+        exposition: what /metrics said when it had done all.
+        code: its exit code.
+        members: of its group, once it had ended.
+        committed, ends: the group's offsets, and the topic's.
+        sources, predictions, letters: all records.
+    """
+
+    live: tuple[int, dict[str, Any]]
+    ready: tuple[int, dict[str, Any]]
+    worker: Worker
+    exposition: str
+    code: int
+    members: int
+    committed: dict[int, int]
+    ends: dict[int, int]
+    sources: list[Raw]
+    predictions: list[Record]
+    letters: list[Raw]
 
 
-def test_a_worker_says_that_it_is_alive_and_ready_and_shows_every_metric(
-    kafka: str, registry: str, tmp_path: Path
-) -> None:
-    with lead_stream(kafka, registry, tmp_path) as leads, worker(leads.settings()) as running:
-        running.until(lambda: running.health("live")[0] == 200, "alive")
-        running.wait_ready()
-        assert running.health("live") == (200, {"state": "running", "detail": "", "ok": True})
-        leads.send_values([*(leads.encode(event) for event in sampled("lead", 500)), b"poison", None])
-        running.until(lambda: running.metric("scorer_records_consumed_total") == 502, "done with all")
-        types = dict(re.findall(r"^# TYPE (scorer_\w+) (\w+)$", running.exposition(), re.MULTILINE))
-        assert {name: kind for name, kind in types.items() if not name.endswith("_created")} == METRICS
-        plain = PlainScorer(ROOT / "models" / "lead" / "1")
-        identity = {"model": "lead/1", "sha256": plain.constants["model_sha256"]}
-        assert running.metric("scorer_model_info", stream="lead", **identity) == 1
-        assert running.metric("scorer_records_scored_total", stream="lead", model="lead/1") == 500
-        assert running.metric("scorer_records_rejected_total", stage="decode", reason="bad_frame") == 1
-        assert running.metric("scorer_tombstones_total") == 1
-        assert running.metric("scorer_batch_records_sum") == running.metric("scorer_records_consumed_total")
-        assert running.metric("scorer_batch_records_count") == running.metric("scorer_batches_total")
-        assert running.metric("scorer_stream_state", state="running") == running.metric("scorer_stream_state") == 1
-        running.until(lambda: 'partition="3"' in running.exposition(), "telling its lag")
-        assert running.metric("scorer_consumer_lag_records") == 0
+@pytest.fixture(scope="module")
+def life(kafka: str, registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
+    folder = tmp_path_factory.mktemp("life")
+    with lead_stream(kafka, registry, folder, max_message_bytes=str(OUTPUT_BYTES_MAX)) as leads:
+        config = leads.settings({"headers": "trace"}, log={"level": "debug"})
+        with worker(config) as running:
+            running.until(lambda: running.health("live")[0] == 200, "alive")
+            running.wait_ready()
+            live, ready = running.health("live"), running.health("ready")
+            leads.send(PLAIN, seed=1)
+            leads.send_values(map(leads.encode, sampled("lead", TRACED, seed=2)), headers=HEADERS)
+            leads.send_values([leads.encode({**event, "event_id": LARGE}) for event in sampled("lead", TOO_LARGE)])
+            leads.send_values([b"poison", None])
+            total = PLAIN + TRACED + TOO_LARGE + 2
+            running.until(lambda: running.metric("scorer_records_consumed_total") == total, "done with all")
+            running.until(lambda: 'partition="3"' in running.exposition(), "telling its lag")
+            exposition = running.exposition()
+            running.signal(signal.SIGTERM)
+            code = running.wait()
+        yield Life(
+            live,
+            ready,
+            running,
+            exposition,
+            code,
+            members(kafka, f"{leads.group}.lead"),
+            leads.committed(),
+            leads.ends(),
+            leads.sources(total),
+            leads.predictions(PLAIN + TRACED),
+            leads.letters(TOO_LARGE + 1),
+        )
 
 
-def test_a_log_line_holds_no_payload_and_no_key(kafka: str, registry: str, tmp_path: Path) -> None:
-    with lead_stream(kafka, registry, tmp_path) as leads, worker(leads.settings(log={"level": "debug"})) as running:
-        running.wait_ready()
-        leads.send_values([*(leads.encode(event) for event in sampled("lead", 200)), b"\0\0\0\0\1secret"])
-        running.until(lambda: running.metric("scorer_records_consumed_total") == 201, "done with all")
-        running.signal(signal.SIGTERM)
-        assert running.wait() == 0
-        assert len(running.lines()) == len(running.text().splitlines()), "every line is JSON"
-        assert not re.search(r"sample-|key-\d|secret|university_degree", running.text())
+def test_a_stopped_worker_has_committed_all_it_read_and_left_the_group(life: Life) -> None:
+    assert life.code == 0
+    assert life.members == 0
+    assert life.committed == life.ends
+    assert [line["event"] for line in life.worker.lines()[-2:]] == ["stream.stopping", "partitions.revoked"]
+
+
+def test_a_worker_says_that_it_is_alive_and_ready(life: Life) -> None:
+    running = {"state": "running", "detail": "", "ok": True}
+    assert life.live == life.ready == (200, running)
+
+
+def test_a_worker_shows_every_metric_and_its_figures_add_up(life: Life) -> None:
+    types = dict(re.findall(r"^# TYPE (scorer_\w+) (\w+)$", life.exposition, re.MULTILINE))
+    assert {name: kind for name, kind in types.items() if not name.endswith("_created")} == METRICS
+    identity = PlainScorer(ROOT / "models" / "lead" / "1").constants["model_sha256"]
+    for name, labels, wanted in (
+        ("scorer_records_consumed_total", {}, PLAIN + TRACED + TOO_LARGE + 2),
+        ("scorer_records_scored_total", {"model": "lead/1"}, PLAIN + TRACED),
+        ("scorer_records_rejected_total", {"stage": "decode", "reason": "bad_frame"}, 1),
+        ("scorer_records_rejected_total", {"stage": "encode", "reason": "prediction_too_large"}, TOO_LARGE),
+        ("scorer_records_rejected_total", {}, TOO_LARGE + 1),
+        ("scorer_tombstones_total", {}, 1),
+        ("scorer_batch_records_sum", {}, PLAIN + TRACED + TOO_LARGE + 2),
+        ("scorer_consumer_lag_records", {}, 0),
+        ("scorer_stream_state", {"state": "running"}, 1),
+        ("scorer_stream_state", {}, 1),
+        ("scorer_model_info", {"model": "lead/1", "sha256": identity}, 1),
+        ("scorer_build_info", {"version": version("streaming-scorer")}, 1),
+    ):
+        assert (name, labels, metric(life.exposition, name, **labels)) == (name, labels, wanted)
+    batches = metric(life.exposition, "scorer_batches_total")
+    for name in ("scorer_batch_records", "scorer_batch_duration_seconds", "scorer_event_age_seconds"):
+        assert metric(life.exposition, f"{name}_count") == batches
+
+
+def test_a_log_line_holds_no_payload_and_no_key(life: Life) -> None:
+    text = life.worker.text()
+    assert len(life.worker.lines()) == len(text.splitlines()), "every line is JSON"
+    assert not re.search(r"sample-|key-\d|poison|university_degree|xxxx|token", text)
+
+
+def test_trace_headers_are_carried_over_if_asked_for_and_no_others(life: Life) -> None:
+    traced = {(each.partition, each.offset) for each in life.sources if each.headers}
+    assert len(traced) == TRACED
+    for record in life.predictions:
+        assert record["headers"] == (TRACE if place(record) in traced else [])
+
+
+def test_a_prediction_that_the_topic_does_not_take_becomes_a_whole_dead_letter(life: Life) -> None:
+    large = [each for each in life.sources if LARGE.encode() in (each.value or b"")]
+    good = [each for each in life.sources if each not in large and each.value not in (None, b"poison")]
+    scored_once(life.predictions, good)
+    letters = [each for each in life.letters if each.value != b"poison"]
+    assert len(letters) == TOO_LARGE
+    assert sorted(letter.value or b"" for letter in letters) == sorted(each.value or b"" for each in large)
+    for letter in letters:
+        notes = dict(letter.headers)
+        assert notes["__connect.errors.stage"] == b"ENCODE"
+        assert notes["__connect.errors.exception.class.name"] == b"prediction_too_large"
 
 
 def test_a_worker_without_topics_or_schemas_does_not_start_and_says_what_to_run(
@@ -150,47 +233,7 @@ def test_a_new_group_begins_where_start_says_and_keeps_to_that_after_a_crash(
         scored_once(predictions, late)
 
 
-def test_trace_headers_are_carried_over_if_asked_for_and_no_others(kafka: str, registry: str, tmp_path: Path) -> None:
-    headers: Headers = [("traceparent", b"00-4bf9-00f0-01"), ("secret", b"token"), ("tracestate", b"a=1")]
-    with lead_stream(kafka, registry, tmp_path) as leads, worker(leads.settings({"headers": "trace"})) as running:
-        running.wait_ready()
-        first, *rest = (leads.encode(event) for event in sampled("lead", 101))
-        leads.send_values([first])
-        leads.send_values(rest, headers=headers)
-        predictions = leads.predictions(101)
-        traced = [("traceparent", b"00-4bf9-00f0-01"), ("tracestate", b"a=1")]
-        assert sorted(len(record["headers"]) for record in predictions) == [0] + [2] * 100
-        assert all(record["headers"] in ([], traced) for record in predictions)
-
-
-def test_a_prediction_that_the_topic_does_not_take_becomes_a_dead_letter(
-    kafka: str, registry: str, tmp_path: Path
-) -> None:
-    with lead_stream(kafka, registry, tmp_path, max_message_bytes="1500") as leads:
-        with worker(leads.settings()) as running:
-            running.wait_ready()
-            events = sampled("lead", 400)
-            for number, event in enumerate(events):
-                if number % 40 == 7:
-                    event["event_id"] = f"{number}-" + "x" * 3_000
-            count = leads.send_values(map(leads.encode, events))
-            predictions, letters = leads.predictions(count - 10), leads.letters(10)
-            sources = leads.sources(count)
-            assert running.ready()
-            running.signal(signal.SIGTERM)
-            assert running.wait() == 0
-        large = [source for source in sources if b"x" * 3_000 in (source.value or b"")]
-        scored_once(predictions, [source for source in sources if source not in large])
-        assert sorted(letter.value or b"" for letter in letters) == sorted(source.value or b"" for source in large)
-        verdicts = {
-            (notes["__connect.errors.stage"], notes["__connect.errors.exception.class.name"])
-            for notes in (dict(letter.headers) for letter in letters)
-        }
-        assert verdicts == {(b"ENCODE", b"prediction_too_large")}
-        assert leads.committed() == leads.ends()
-
-
-def test_streams_run_in_processes_of_their_own_and_a_killed_one_is_started_again(
+def test_streams_have_processes_of_their_own_that_are_started_again_and_end_with_their_supervisor(
     kafka: str, registry: str, tmp_path: Path
 ) -> None:
     with lead_stream(kafka, registry, tmp_path) as leads, stream_topics(kafka) as logins:
@@ -220,22 +263,11 @@ def test_streams_run_in_processes_of_their_own_and_a_killed_one_is_started_again
             leads.predictions(1_000)
             (failed,) = running.events("process.failed")
             assert (failed["stream"], failed["exit_code"]) == ("lead", -9)
-            running.signal(signal.SIGTERM)
-            assert running.wait() == 0
-        assert members(kafka, f"{leads.group}.lead") == members(kafka, f"{leads.group}.login") == 0
-        assert leads.committed() == leads.ends()
-
-
-def test_streams_end_with_their_supervisor_however_it_ends(kafka: str, registry: str, tmp_path: Path) -> None:
-    with lead_stream(kafka, registry, tmp_path) as leads:
-        streams = [stream(name, "lead/1", leads.topics) for name in ("one", "two")]
-        config = write_settings(tmp_path, kafka=kafka, registry=registry, group=leads.group, streams=streams)
-        with worker(config) as running:
-            running.wait_ready()
             running.signal(signal.SIGKILL)
             running.wait()
             deadline_s = time.monotonic() + 20
             while any(running.health("live", at)[0] for at in (0, 1)):
-                assert time.monotonic() < deadline_s, "a stream's process is still there"
+                assert time.monotonic() < deadline_s, "a stream's process has outlived the one that watched over it"
                 time.sleep(0.1)
-        assert members(kafka, f"{leads.group}.one") == members(kafka, f"{leads.group}.two") == 0
+        assert members(kafka, f"{leads.group}.lead") == members(kafka, f"{leads.group}.login") == 0
+        assert leads.committed() == leads.ends()
