@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from scorer.core.bind import Binding, Block, Padded, Slot, bind
-from scorer.core.columns import Array, Column, Field, Kind, read, text_column
+from scorer.core.columns import Array, Column, Field, Kind, Texts, listed, read, taken, text_column
 from scorer.core.contract import REJECT
 from scorer.core.decode import Events
 from scorer.core.records import RecordBatch, Rejection, Rows, Stage
@@ -45,8 +44,8 @@ class Features:
 
     rows: Rows
     tensors: Mapping[str, Array]
-    entity: pa.StringArray
-    event_id: pa.StringArray
+    entity: Texts
+    event_id: Texts
     occurred_at: npt.NDArray[np.int64]
     schema_ids: npt.NDArray[np.int32]
 
@@ -55,12 +54,11 @@ class Features:
 
     def take(self, indices: Rows) -> Features:
         """Those rows, in that order."""
-        picked = pa.array(indices)
         return Features(
             self.rows[indices],
             {name: tensor[indices] for name, tensor in self.tensors.items()},
-            self.entity.take(picked),
-            self.event_id.take(picked),
+            taken(self.entity, indices),
+            taken(self.event_id, indices),
             self.occurred_at[indices],
             self.schema_ids[indices],
         )
@@ -224,12 +222,12 @@ def _pad(padded: Padded, events: Events, problems: Problems) -> Array:
     return out
 
 
-def _identity(events: Events, field: Field, problems: Problems) -> pa.StringArray:
+def _identity(events: Events, field: Field, problems: Problems) -> Texts:
     if field.kind is Kind.TEXT:
         values, null = text_column(events, field)
     else:
         column = read(events, field)
-        values, null = pa.array(column.values).cast(pa.string()), column.null
+        values, null = [str(number) for number in column.values.tolist()], column.null
     if null is not None:
         _note(problems, null, "missing_field", f"{'.'.join(field.path)} is null")
     return values
@@ -268,8 +266,8 @@ def _merged(parts: list[Features], interface: Interface) -> Features:
     joined = Features(
         np.concatenate([part.rows for part in whole]),
         {rule.name: np.concatenate([part.tensors[rule.name] for part in whole]) for rule in interface.contract.inputs},
-        pa.concat_arrays([part.entity for part in whole]),
-        pa.concat_arrays([part.event_id for part in whole]),
+        [text for part in whole for text in listed(part.entity)],
+        [text for part in whole for text in listed(part.event_id)],
         np.concatenate([part.occurred_at for part in whole]),
         np.concatenate([part.schema_ids for part in whole]),
     )
@@ -279,5 +277,5 @@ def _merged(parts: list[Features], interface: Interface) -> Features:
 @lru_cache(maxsize=1)
 def nothing() -> Features:
     """No rows at all."""
-    empty, texts = np.empty(0, dtype=np.int64), pa.array([], pa.string())
-    return Features(np.empty(0, dtype=np.intp), {}, texts, texts, empty, empty.astype(np.int32))
+    empty = np.empty(0, dtype=np.int64)
+    return Features(np.empty(0, dtype=np.intp), {}, [], [], empty, empty.astype(np.int32))

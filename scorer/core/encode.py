@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyruhvro
 
+from scorer.core.columns import as_bytes
 from scorer.core.compose import Constant, Predictions, Values
 from scorer.core.records import Headers, Outbound, RecordBatch, Rejection, Stage
 from scorer.core.schema import Node, WriterSchema
@@ -61,7 +62,7 @@ def encode(
     rejections: list[Rejection] = []
     rows_min = COLUMN_ROWS_MIN_REPEATED if writer.repeats else COLUMN_ROWS_MIN
     values = _by_column(predictions, writer) if len(predictions) >= rows_min else None
-    keys: list[bytes] = predictions.keys.cast(pa.binary()).to_numpy(zero_copy_only=False).tolist()
+    keys = as_bytes(predictions.keys)
     if values is None:
         encoded, rejections = _by_record(predictions, writer)
         good = np.array([at for at, value in enumerate(encoded) if value is not None], dtype=np.intp)
@@ -97,7 +98,8 @@ def _arrow(values: Values | Constant | None, node: Node, n: int) -> pa.Array:
         if not node.nullable:
             raise ValueError("nothing to write")
         return pa.nulls(n, kind)
-    array = values if isinstance(values, pa.Array) else pa.array(values)
+    texts = pa.string() if isinstance(values, list) else None
+    array = values if isinstance(values, pa.Array) else pa.array(values, texts)
     if array.type != kind:
         if not _converts(array.type, kind):
             raise TypeError(f"{array.type} is not written as {kind}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,20 +44,32 @@ def from_file(path: Path, now: Now) -> Events:
         now: number of a lead to its occurred_at, as that file has no times.
 
     Raises:
-        ConfigError: the file is missing or is neither.
+        ConfigError: the file is missing or is neither; or, when its events are taken, a row is broken.
     """
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
             header = lines.readline()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {_why(error)}") from error
     if "InvoiceNo" in header:
-        return Events("login", logins.read_logins(path), True)
+        return Events("login", _named(path, lambda: logins.read_logins(path)), True)
     if "poutcome" in header:
-        return Events("lead", leads.read_leads(path, now), True)
+        return Events("lead", _named(path, lambda: leads.read_leads(path, now)), True)
     raise ConfigError(
         f"{path} is neither Bank Marketing (';'-separated, has poutcome) nor Online Retail (has InvoiceNo)"
     )
+
+
+def _named(path: Path, read: Callable[[], Iterator[Mapping[str, Any]]]) -> Iterator[Mapping[str, Any]]:
+    """The events that are read, when they are taken; what is wrong with the file names it."""
+    try:
+        yield from read()
+    except (OSError, EOFError, zlib.error, csv.Error, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else "") or str(error)
 
 
 def samples(kind: str, count: int, seed: int, now: Now) -> Events:

@@ -144,7 +144,7 @@ def test_a_worker_told_to_stop_under_load_ends_well_and_leaves_the_group_at_once
 
 
 def test_the_last_worker_commits_all_that_it_has_read(outcome: Outcome) -> None:
-    ends = {partition: 0 for partition in ALL}
+    ends = dict.fromkeys(ALL, 0)
     for source in outcome.sources:
         ends[source.partition] = max(ends[source.partition], source.offset + 1)
     assert outcome.third_code == 0

@@ -63,7 +63,7 @@ class KafkaSource:
         self._disowned: set[int] = set()  # revoked or lost since the last look
         self._failure: ScorerError | None = None
         self._taken: dict[int, int] = {}  # committed in the background since the last look
-        self._held = False
+        self._held = self._closing = False
         self._outage: str | None = None
         self._ask_at_s = 0.0
         self._say_error = sparingly(report, "kafka.consumer_error")
@@ -154,6 +154,7 @@ class KafkaSource:
 
     def close(self) -> None:
         """Leaves the group at once."""
+        self._closing = True
         self._consumer.close()
 
     def _keep(self, messages: list[Message]) -> None:
@@ -202,7 +203,8 @@ class KafkaSource:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
-            positions = self._positions(consumer, partitions)
+            # A client that is closing answers no questions: it would sit out REQUEST_S_MAX for each.
+            positions = {} if self._closing else self._positions(consumer, partitions)
         except KafkaException as error:
             self._failure = TransientError(f"no starting positions for {self._topic}: {error.args[0]}")
             positions = {}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scorer.core.assemble import assemble
+from scorer.core.columns import listed
 from scorer.core.decode import decode
 from scorer.core.wire import prefix, split_frames
 from tests.unit.core.batches import (
@@ -74,8 +75,8 @@ def test_each_input_gets_its_own_tensor_of_its_own_type_and_shape(way: Way) -> N
 @both_ways
 def test_events_are_known_by_their_ids_times_rows_and_schema(way: Way) -> None:
     features, _ = assembled(way, one("float"), "int", [1, 2])
-    assert features.entity.to_pylist() == ["l0", "l1"]
-    assert features.event_id.to_pylist() == ["e0", "e1"]
+    assert listed(features.entity) == ["l0", "l1"]
+    assert listed(features.event_id) == ["e0", "e1"]
     assert (features.occurred_at.tolist(), features.occurred_at.dtype) == ([1000, 1001], np.int64)
     assert (features.schema_ids.tolist(), features.schema_ids.dtype) == ([1, 1], np.int32)
     assert features.rows.tolist() == [0, 1]

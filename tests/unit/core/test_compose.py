@@ -64,7 +64,7 @@ def test_every_prediction_says_where_it_comes_from() -> None:
         "scored_at": 99,
     }
     assert (columns.keys() | found.constants.keys()) - {"lead_id", "score"} == PROVENANCE.keys()
-    assert found.keys.to_pylist() == ["l3", "l6"]
+    assert listed(found.keys) == ["l3", "l6"]
     assert found.rows.tolist() == [3, 6]
     assert len(found) == 2
 
