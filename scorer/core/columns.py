@@ -174,8 +174,8 @@ def _numpy(array: pa.Array, kind: Kind) -> Array:
         values: Array = words.take(coded.indices.to_numpy())
         return values
     with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one, as in fastavro
-        values = array.to_numpy(zero_copy_only=False).astype(_DTYPES[kind], copy=False)
-    return values
+        numbers: Array = array.to_numpy(zero_copy_only=False).astype(_DTYPES[kind], copy=False)
+    return numbers
 
 
 def _from_values(values: list[Any], field: Field) -> Column:

@@ -13,7 +13,7 @@ import pytest
 
 from scorer.core.errors import ConfigError, TransientError
 from scorer.core.offsets import InFlight
-from scorer.core.records import DeadLetter, Outbound
+from scorer.core.records import Outbound
 from scorer.local.sending import CHUNK_ROWS_MAX, STOP_MS_MAX, Message, encoded, send
 from tests.unit.core.batches import record_schema
 
@@ -162,7 +162,3 @@ def test_a_delivery_that_fails_comes_out() -> None:
 
     with pytest.raises(TransientError, match="a delivery failed"):
         Failing().send(messages(3))
-
-
-def test_a_dead_letter_is_never_sent() -> None:
-    assert DeadLetter.__name__ not in send.__code__.co_names
