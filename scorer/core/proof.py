@@ -11,6 +11,7 @@ from difflib import get_close_matches
 import numpy as np
 
 from scorer.core.bind import bind
+from scorer.core.columns import Field, bind_field
 from scorer.core.compose import PROVENANCE
 from scorer.core.contract import REJECT, InputRule, OutputRule
 from scorer.core.schema import Node, WriterSchema
@@ -52,19 +53,18 @@ def event_problems(interface: Interface, versions: Iterable[tuple[str, WriterSch
         binding = bind(interface, schema)
         if isinstance(binding, str):
             problems.append(f"event schema {label}: {binding}")
-            continue
-        if binding.occurred_at.logical in _NO_MOMENT:
+        elif binding.occurred_at.logical in _NO_MOMENT:
             problems.append(
                 f"event schema {label}: {interface.contract.occurred_at} is a {binding.occurred_at.logical}, "
                 "must be a timestamp-millis, or another of Avro's timestamps"
             )
-        for block in (*binding.blocks, *(padded.block for padded in binding.padded)):
-            problems += [
-                f'event schema {label}: field {slot.label} is absent and has no default (missing = "reject"), '
-                "so every event of this version would be rejected"
-                for slot in block.slots
-                if slot.field.kind is None and slot.missing == REJECT
-            ]
+        needed = (path for rule in interface.contract.inputs if rule.missing == REJECT for path in rule.fields)
+        problems += [
+            f'event schema {label}: field {path} is absent and has no default (missing = "reject"), '
+            "so every event of this version would be rejected"
+            for path in needed
+            if isinstance(field := bind_field(schema.root, path), Field) and field.kind is None
+        ]
     return problems
 
 

@@ -72,10 +72,10 @@ class LeadStream:
         """Partition to the group's next offset."""
         return committed(self.kafka, f"{self.group}.lead", self.topics.events)
 
-    def ends(self) -> dict[int, int]:
-        """Partition to the offset behind its last event, for partitions that have any."""
+    def ends(self, sources: Iterable[Raw] | None = None) -> dict[int, int]:
+        """Partition to the offset behind its last event; every partition has to have any."""
         found: dict[int, int] = {}
-        for source in self.sources():
+        for source in self.sources() if sources is None else sources:
             found[source.partition] = max(found.get(source.partition, 0), source.offset + 1)
         assert len(found) == PARTITIONS, "not every partition has events"
         return found

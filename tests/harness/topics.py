@@ -10,10 +10,12 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer
@@ -147,6 +149,30 @@ def send(kafka: str, topic: str, messages: Iterable[Mapping[str, Any]], rate: fl
     assert producer.flush(WAIT_S_MAX) == 0, "not every message was delivered"
     assert not problems, problems[:3]
     return count
+
+
+@contextmanager
+def sending(kafka: str, topic: str, messages: Iterable[Mapping[str, Any]], rate: float) -> Iterator[Callable[[], int]]:
+    """Sends messages in the background; calling what it yields stops that and returns how many were sent."""
+    enough = Event()
+
+    def some() -> Iterator[Mapping[str, Any]]:
+        for message in messages:
+            if enough.is_set():
+                return
+            yield message
+
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(send, kafka, topic, some(), rate)
+
+        def stop() -> int:
+            enough.set()
+            return sent.result()
+
+        try:
+            yield stop
+        finally:
+            enough.set()
 
 
 def committed(kafka: str, group: str, topic: str) -> dict[int, int]:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from threading import Event
-from typing import Any
 
 import pytest
 
@@ -25,7 +22,7 @@ from tests.harness.topics import (
     members,
     read_raw,
     register,
-    send,
+    sending,
     shipped_schema,
     stream_topics,
 )
@@ -36,7 +33,7 @@ from tests.oracle.record import Record
 pytestmark = pytest.mark.timeout(240)
 
 RATE = 800.0
-EVENTS_MAX = 100_000
+EVENTS_MAX = 80_000
 SESSION_MS = 6_000
 COMMIT_MS = 2_000
 GRACE_S = 20.0
@@ -102,7 +99,7 @@ def outcome(
 
         first, second = start("first"), start("second")
         first.until(lambda: len(first.owned()) == len(second.owned()) == PARTITIONS / 2, "sharing the partitions")
-        stop = stack.enter_context(_load(kafka, topics.events, events))
+        stop = stack.enter_context(sending(kafka, topics.events, events, RATE))
         faults, third = _faults(first, second, start, lambda: members(kafka, f"{group}.lead"))
         count = stop()
         predictions = python_reader.read_all(kafka, topics.predictions, registry, at_least=count, wait_s_max=60)
@@ -177,27 +174,3 @@ def _faults(
     handed_over_s = time.monotonic() - ended_at_s
     time.sleep(1.0)
     return Faults(killed_held, killed_scored, code, ended_at_s - stopped_at_s, left, handed_over_s), third
-
-
-@contextmanager
-def _load(kafka: str, topic: str, events: Iterator[dict[str, Any]]) -> Iterator[Callable[[], int]]:
-    """Sends events at RATE in the background; calling what it yields stops that and returns how many were sent."""
-    enough = Event()
-
-    def some() -> Iterator[dict[str, Any]]:
-        for event in events:
-            if enough.is_set():
-                return
-            yield event
-
-    with ThreadPoolExecutor(1) as pool:
-        sent = pool.submit(send, kafka, topic, some(), RATE)
-
-        def stop() -> int:
-            enough.set()
-            return sent.result()
-
-        try:
-            yield stop
-        finally:
-            enough.set()
