@@ -115,6 +115,10 @@ def _drain_all(results: Results, bootstrap: str, leads: Load, work: Path, say: S
 def _delay_all(results: Results, bootstrap: str, loads: tuple[Load, Load], work: Path, say: Say) -> None:
     plan, (leads, logins) = results.plan, loads
 
+    if plan.broker_warm_s:
+        say("warming the broker up")
+        delay(CAREFUL, bootstrap, leads, work, per_s=plan.leads_per_s, paced_s=plan.broker_warm_s, dropped_s=0)
+
     def run(contender: Contender | None, load: Load, per_s: int, label: str) -> None:
         found = delay(contender, bootstrap, load, work, per_s=per_s, paced_s=plan.paced_s, dropped_s=plan.dropped_s)
         into = results.floors if contender is None else results.leads if load is leads else results.logins

@@ -136,6 +136,8 @@ def _entity(schema: WriterSchema) -> str:
 def _contract(
     name: str, entity: str, inputs: dict[str, Tensor], fields: dict[str, dict[str, Any]], schema: WriterSchema
 ) -> str:
+    from scorer.core.proof import axes
+
     lines = [
         f'name = "{name}"',
         'version = "1"',
@@ -147,7 +149,7 @@ def _contract(
             lines.append(f'{each} = "{each}"  # the event has no such field: say which one it is')
     for each, tensor in inputs.items():
         kind = "string" if tensor.dtype.kind == "O" else tensor.dtype
-        lines += ["", f"[inputs.{_key(each)}]  # {kind} {tensor.shape}", *_input(each, tensor, schema)]
+        lines += ["", f"[inputs.{_key(each)}]  # {kind} {axes(tensor.shape)}", *_input(each, tensor, schema)]
     for field, rule in fields.items():
         lines += ["", f"[outputs.{field}]", *(f"{key} = {json.dumps(value)}" for key, value in rule["toml"].items())]
     return "\n".join(lines) + "\n"

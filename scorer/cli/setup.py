@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scorer.cli.options import AsJson, ConfigFile, Sets, load
-from scorer.core.errors import ConfigError
+from scorer.core.errors import ConfigError, TransientError
 
 if TYPE_CHECKING:
     from scorer.cli.settings import Settings, Stream
@@ -51,7 +51,8 @@ def setup(
     entries = list(_entries(settings, schemas))  # what is wrong with files comes out before anything is made
     admin = KafkaAdmin(settings.kafka_for("admin"), report)
     registry = open_registry(settings, report)
-    made = wait_out(lambda: _topics(settings, admin, partitions, replication), never, report, attempts)
+    made: list[str] = []
+    wait_out(lambda: _make_topics(settings, admin, partitions, replication, made), never, report, attempts)
     registered: dict[str, int] = {}
     for entry in entries:
         register = partial(registry.register, *entry)
@@ -67,19 +68,23 @@ def setup(
         typer.echo(f"schema  {subject} has id {schema_id}")
 
 
-def _topics(settings: Settings, admin: KafkaAdmin, partitions: int, replication: int) -> list[str]:
+def _make_topics(settings: Settings, admin: KafkaAdmin, partitions: int, replication: int, made: list[str]) -> None:
+    """Makes what is not there. Adds to `made` what it made, also where it fails later and is tried again."""
     from scorer.edges.kafka.admin import Topic
 
     there = admin.topics()
     wanted = dict.fromkeys(name for stream in settings.streams for name in (stream.from_topic, stream.to_topic))
-    made = admin.create([Topic(name, partitions, replication) for name in wanted if name not in there])
+    made += admin.create([Topic(name, partitions, replication) for name in wanted if name not in there])
     letters: dict[str, Topic] = {}
     for stream in settings.streams:
         if stream.dead_letters not in there:
-            room = admin.message_bytes_max(stream.from_topic) + DEAD_LETTER_ROOM_BYTES
+            try:
+                room = admin.message_bytes_max(stream.from_topic) + DEAD_LETTER_ROOM_BYTES
+            except ConfigError as error:  # another broker than the one that made it has not heard of it yet
+                raise TransientError(f"topic {stream.from_topic} is not there yet") from error
             own = {"max.message.bytes": str(room)}
             letters[stream.dead_letters] = Topic(stream.dead_letters, partitions, replication, own)
-    return made + admin.create(list(letters.values()))
+    made += admin.create(list(letters.values()))
 
 
 def _entries(settings: Settings, folder: Path | None) -> Iterator[tuple[str, str, str]]:

@@ -104,9 +104,9 @@ def _input_problems(rule: InputRule, tensor: Tensor) -> list[str]:
     if not tensor.shape:
         return ["has no shape in the ONNX file; export the model with one, [N, 1] or [N, k]"]
     if tensor.shape[0] is not None:
-        problems.append(f"has a fixed batch axis {_axes(tensor.shape)}; export the model with an open one")
+        problems.append(f"has a fixed batch axis {axes(tensor.shape)}; export the model with an open one")
     if len(tensor.shape) > 2 or (len(tensor.shape) == 2 and tensor.shape[1] not in (None, width)):
-        problems.append(f"gives {width} column{'s' if width > 1 else ''}, the ONNX input is {_axes(tensor.shape)}")
+        problems.append(f"gives {width} column{'s' if width > 1 else ''}, the ONNX input is {axes(tensor.shape)}")
     if len(tensor.shape) == 1 and (rule.matrix or rule.length is not None):
         problems.append("gives a matrix, the ONNX input has one axis")
     text = tensor.dtype.kind == "O"
@@ -138,15 +138,15 @@ def _output_problems(rule: OutputRule, interface: Interface) -> list[str]:
     if rule.source:
         shape = shapes[rule.source]
         if len(shape) > 2:
-            problems.append(f"ONNX output {rule.source} is {_axes(shape)}; served are [N] and [N, k]")
+            problems.append(f"ONNX output {rule.source} is {axes(shape)}; served are [N] and [N, k]")
         elif rule.column is None and len(shape) == 2 and shape[1] not in (None, 1):
-            problems.append(f"ONNX output {rule.source} is {_axes(shape)}; say which column")
+            problems.append(f"ONNX output {rule.source} is {axes(shape)}; say which column")
         elif rule.column is not None and (len(shape) == 1 or (shape[1] is not None and rule.column >= shape[1])):
-            problems.append(f"column = {rule.column} is not in ONNX output {rule.source} of shape {_axes(shape)}")
-    flat = [f"{name} is {_axes(shape)}" for name, shape in shapes.items() if rule.each and len(shape) != 2]
+            problems.append(f"column = {rule.column} is not in ONNX output {rule.source} of shape {axes(shape)}")
+    flat = [f"{name} is {axes(shape)}" for name, shape in shapes.items() if rule.each and len(shape) != 2]
     widths = {shape[1] for shape in shapes.values() if rule.each and not flat and shape[1] is not None}
     if flat or len(widths) > 1:
-        listed = flat or [f"{name} is {_axes(shape)}" for name, shape in shapes.items()]
+        listed = flat or [f"{name} is {axes(shape)}" for name, shape in shapes.items()]
         problems.append(f"each needs ONNX outputs of one shape [N, k]; {', '.join(listed)}")
     return problems
 
@@ -191,7 +191,7 @@ def _plain(node: Node) -> Node:
     return rest[0] if len(rest) == 1 else node
 
 
-def _axes(shape: tuple[int | None, ...]) -> str:
+def axes(shape: tuple[int | None, ...]) -> str:
     """A shape for people: [N, 4], with N for the batch and ? for another axis that is left open."""
     first = ["N" if axis is None else str(axis) for axis in shape[:1]]
     return f"[{', '.join([*first, *('?' if axis is None else str(axis) for axis in shape[1:])])}]"

@@ -48,6 +48,7 @@ class Faults:
     Attributes:
         killed_held: the partitions that the killed worker held.
         killed_scored: how many events it had scored.
+        killed_at_ms: when it was killed.
         stopped_code, stopped_s: how the stopped worker ended, and how long that took.
         members_after: members of the group as soon as it had ended.
         handed_over_s: from its end until the third worker held every partition.
@@ -55,6 +56,7 @@ class Faults:
 
     killed_held: set[int]
     killed_scored: float
+    killed_at_ms: float
     stopped_code: int
     stopped_s: float
     members_after: int
@@ -120,6 +122,10 @@ def test_nothing_is_lost_and_repeats_carry_the_same_id_and_score(outcome: Outcom
 def test_only_a_kill_makes_repeats_and_a_clean_stop_makes_none(outcome: Outcome) -> None:
     repeated = scored_at_least_once(outcome.predictions, outcome.sources)
     assert {partition for partition, _ in repeated} <= outcome.faults.killed_held
+    for records in repeated.values():
+        assert len(records) == 2
+        times = sorted((record["value"] or {})["scored_at"] for record in records)
+        assert times[0] <= outcome.faults.killed_at_ms < times[1], "a partition was handed over without its offsets"
 
 
 def test_scores_are_those_of_a_plain_scorer_whoever_made_them(outcome: Outcome, registry: str) -> None:
@@ -162,6 +168,7 @@ def _faults(
     killed_held, killed_scored = first.owned(), first.metric("scorer_records_scored_total")
     first.signal(signal.SIGKILL)
     assert first.wait() == -signal.SIGKILL
+    killed_at_ms = time.time() * 1000
     third = start("third")
     third.until(lambda: third.owned() and third.owned() | second.owned() == ALL, "a member beside the second")
     time.sleep(1.0)
@@ -173,4 +180,4 @@ def _faults(
     third.until(lambda: third.owned() == ALL, "the owner of every partition")
     handed_over_s = time.monotonic() - ended_at_s
     time.sleep(1.0)
-    return Faults(killed_held, killed_scored, code, ended_at_s - stopped_at_s, left, handed_over_s), third
+    return Faults(killed_held, killed_scored, killed_at_ms, code, ended_at_s - stopped_at_s, left, handed_over_s), third

@@ -62,6 +62,7 @@ def test_a_draft_of_a_model_whose_inputs_have_the_fields_names_needs_no_correcti
         "country": "country",
     }
     assert contract["outputs"] == {"score": {"from": "probabilities", "column": 1}}
+    assert "[inputs.age]  # float32 [N, 1]\n" in (folder / "model.toml").read_text()
     assert schema["name"] == "ChurnPrediction"
     assert (folder / "model.onnx").read_bytes() == Path("churn.onnx").read_bytes()
     assert card_front_matter((folder / "MODEL_CARD.md").read_text()).keys() == {"runtime", "cpu_class"}

@@ -198,15 +198,6 @@ def test_a_member_that_leaves_gives_its_partitions_to_the_other_from_where_it_co
     assert ("assigned", dict.fromkeys(given, 7)) in second.told
 
 
-def test_a_member_that_leaves_while_it_is_given_partitions_leaves_at_once(cluster: Cluster) -> None:
-    member = cluster.member(cluster.topic(records=1))
-    time.sleep(0.5)  # the assignment waits to be told of
-    began = time.monotonic()
-    member.source.close()
-    assert time.monotonic() - began < 5
-    assert member.owned == set()
-
-
 class Unanswering:
     """A client whose broker cannot say what is committed; it must not be taken for a new group's."""
 
