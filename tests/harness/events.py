@@ -1,7 +1,7 @@
 """Events for tests: the real files' where they are at hand, else as many samples of the fitted profiles.
 
-The files are looked for in the folder that SCORER_DATA names, else in ../shared/data beside the clone. `origin` says
-which they are, and `announce` tells the person who runs the tests.
+The files are looked for in the folder that TEST_DATA_FOLDER names, else in ../shared/data beside the clone. `origin`
+says which they are, and `announce` tells the person who runs the tests.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def chunks(events: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _data_file(kind: str) -> Path | None:
-    folder = Path(os.environ["SCORER_DATA"]) if os.environ.get("SCORER_DATA") else _BESIDE
+    folder = Path(os.environ["TEST_DATA_FOLDER"]) if os.environ.get("TEST_DATA_FOLDER") else _BESIDE
     for name in (_FILES[kind], f"{_FILES[kind]}.gz"):
         if (folder / name).is_file():
             return folder / name

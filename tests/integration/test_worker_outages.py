@@ -25,9 +25,12 @@ from tests.harness.workers import Worker, worker
 
 pytestmark = pytest.mark.timeout(180)
 
-LOAD = 6_000
+LOAD = 5_000
 RECOVER_S_MAX = 10.0
+BROKER_BACK_S_MAX = 30.0  # librdkafka's pause between two attempts to connect grows to 10 s
 SESSION = {"session.timeout.ms": 6_000}
+SLOWLY = {"linger.ms": 500}
+"""So that some predictions are always on their way, whenever the broker freezes."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,7 @@ def test_a_broker_that_is_away_is_waited_for_and_nothing_is_lost(
             assert "no broker of Kafka can be reached" in said["detail"] or "batches unconfirmed" in said["detail"]
             assert running.health("live")[0] == 200
             broker.start()
-            running.until(running.ready, "ready again", RECOVER_S_MAX)
+            running.until(running.ready, "ready again", BROKER_BACK_S_MAX)
             count = before + stop() + leads.send(500, seed=3)
         predictions, sources = leads.predictions(count), leads.sources(count)
         scored_at_least_once(predictions, sources)
@@ -71,11 +74,11 @@ def test_a_second_signal_ends_a_worker_at_once_and_the_next_one_finishes_its_wor
     broker: Server, registry: str, tmp_path: Path
 ) -> None:
     with lead_stream(broker.address, registry, tmp_path, delete=False) as leads:
-        config = leads.settings(kafka_consumer=SESSION)
+        config = leads.settings(kafka_consumer=SESSION, kafka_producer=SLOWLY)
         with worker(config) as running:
             running.wait_ready()
             leads.send(LOAD)
-            running.until(lambda: running.metric("scorer_records_consumed_total") > 1_000, "at work")
+            running.until(lambda: running.metric("scorer_records_consumed_total") > 0, "at work")
             with _frozen(broker):
                 running.signal(signal.SIGTERM)
                 time.sleep(1.0)
@@ -91,11 +94,11 @@ def test_a_second_signal_ends_a_worker_at_once_and_the_next_one_finishes_its_wor
 
 def test_a_stop_keeps_to_its_grace_even_if_the_broker_hangs(broker: Server, registry: str, tmp_path: Path) -> None:
     with lead_stream(broker.address, registry, tmp_path, delete=False) as leads:
-        config = leads.settings(shutdown={"grace_ms_max": 2_000}, kafka_consumer=SESSION)
+        config = leads.settings(shutdown={"grace_ms_max": 2_000}, kafka_producer=SLOWLY)
         with worker(config) as running:
             running.wait_ready()
             leads.send(LOAD)
-            running.until(lambda: running.metric("scorer_records_consumed_total") > 1_000, "at work")
+            running.until(lambda: running.metric("scorer_records_consumed_total") > 0, "at work")
             with _frozen(broker):
                 running.signal(signal.SIGTERM)
                 assert running.wait(6.0) == 4, "the code for a neighbour that cannot be reached"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -154,8 +155,9 @@ def test_the_entity_is_guessed_by_name(names: list[str], entity: str) -> None:
 
 @pytest.mark.parametrize("name", ["2024-churn", "churn.v2", "CHURN_2", "a"])
 def test_any_name_that_a_topic_can_have_will_do(name: str) -> None:
-    contract, _ = drafted(*draft(name=name))
+    contract, schema = drafted(*draft(name=name))
     assert contract["prediction"] == f"predictions.{name}"
+    assert re.fullmatch(r"[A-Za-z]\w*Prediction", schema["name"])
 
 
 @pytest.mark.parametrize("name", ["my model", "a/b", "..", "", "é", 'a"b', "x" * 101])

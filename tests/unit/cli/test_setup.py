@@ -112,6 +112,13 @@ def test_an_events_schema_grows_backward_and_a_predictions_in_both_directions(lo
 
 
 @pytest.mark.usefixtures("bundles")
+def test_a_topic_of_two_streams_is_registered_once(load: Load) -> None:
+    second = LEAD.replace('"lead"', '"again"').replace('to = "predictions.lead-score"', 'to = "again"')
+    subjects = [subject for subject, _, _ in _entries(load(LEAD + second).settings, None)]
+    assert subjects == ["events.new-lead-value", "predictions.lead-score-value", "again-value"]
+
+
+@pytest.mark.usefixtures("bundles")
 def test_a_topic_of_another_name_gets_the_schema_that_the_contract_names(load: Load, tmp_path: Path) -> None:
     renamed = LEAD.replace('to = "predictions.lead-score"', 'to = "scores"')
     assert [subject for subject, _, _ in _entries(load(renamed).settings, None)] == [

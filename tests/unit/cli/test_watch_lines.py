@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from scorer.cli.watch import _letters, _line, _predictions, _reached
 from scorer.core.dead_letters import dead_letters
 from scorer.core.errors import ContractError, TransientError
 from scorer.core.records import Closed, RecordBatch, Rejection, Stage
+from scorer.edges.schema_folder import SchemaFolder
 from scorer.local.places import shipped
 from tests.unit.core.batches import batch_of, framed, record_schema
 from tests.unit.edges.mock_cluster import Cluster
@@ -202,7 +204,18 @@ def test_what_was_sent_is_on_the_topic_and_once_ends_behind_the_last_record(run:
     assert len({json.loads(line)["lead_id"] for line in out.splitlines()}) == 12
 
 
-def test_a_limit_ends_the_watch_and_bytes_are_shown_as_avro_writes_them_in_json(run: Run, cluster: Cluster) -> None:
+def test_bytes_are_shown_as_avro_writes_them_in_json(run: Run, cluster: Cluster) -> None:
+    cluster.broker.create(["topic-y"])
+    Path("own").mkdir()
+    Path("own/registry.json").write_text("[]")
+    schema_id = SchemaFolder(Path("own")).register("topic-y-value", BYTES.text, "NONE")
+    cluster.send("topic-y", framed(replace(BYTES, id=schema_id), {"raw": b"a\xff"}))
+    own = ("--set", "streams.lead.to=topic-y", "--set", "registry.url=folder:own")
+    code, out, _ = run("watch", "lead", "--once", "--json", *own)
+    assert (code, json.loads(out)) == (0, {"raw": "a\u00ff"})
+
+
+def test_a_limit_ends_the_watch(run: Run, cluster: Cluster) -> None:
     cluster.broker.create(["topic-x"])
     cluster.produce("topic-x", 3, partitions=[0])
     options = ("--json", "--from-beginning", "--limit", 2, "--set", "streams.lead.to=topic-x")

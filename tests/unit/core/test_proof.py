@@ -184,6 +184,7 @@ def test_what_does_not_fit_a_version_of_the_event_is_named_with_version_and_fiel
         {"lead_id": "long", "event_id": "long"},
         {"occurred_at": "long"},
         {"occurred_at": {"type": "long", "logicalType": "timestamp-micros"}},
+        {"occurred_at": {"type": "long", "logicalType": "local-timestamp-micros"}},
         {"age": ["null", "int", "double"]},
         {"another": "bytes"},
     ],

@@ -73,7 +73,7 @@ class Cluster:
     def __init__(self) -> None:
         self.broker = MockBroker(lambda *_: None)
         self.own = {"bootstrap.servers": self.broker.bootstrap}
-        self._producer = Producer(self.own)
+        self._producer = Producer({**self.own, "log_level": 0})
         self._members: list[Member] = []
 
     def topic(self, records: int = 0) -> str:
@@ -91,6 +91,12 @@ class Cluster:
                 self._producer.produce(
                     topic, value, key=b"k", partition=partition, headers=[("h", b"\xff"), ("n", None)]
                 )
+        assert self._producer.flush(WAIT_S_MAX) == 0
+
+    def send(self, topic: str, *values: bytes | None) -> None:
+        """Adds these values to the first partition."""
+        for value in values:
+            self._producer.produce(topic, value, partition=0)
         assert self._producer.flush(WAIT_S_MAX) == 0
 
     def member(self, topic: str, group: str = "", start: str = "earliest", **properties: Any) -> Member:

@@ -61,6 +61,7 @@ def test_another_file_is_refused_with_what_it_could_be(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content"),
     [("a.csv", b"\xff\xfe\x00"), ("a.csv.gz", b"no gzip"), ("a.csv.gz", gzip.compress(LEAD.encode())[:30])],
+    ids=["other bytes", "no gzip", "cut short"],
 )
 def test_a_file_that_cannot_be_read_is_the_operators(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
