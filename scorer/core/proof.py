@@ -24,7 +24,7 @@ _AVRO_TAKES: Mapping[str, tuple[str, ...]] = {
     "O": ("string", "enum"),
 }
 _TIMES = ("source_timestamp", "occurred_at", "scored_at")
-_NO_MOMENT = frozenset({"date", "time-millis", "time-micros", "local-timestamp-micros", "local-timestamp-nanos"})
+_NO_MOMENT = frozenset({"date", "time-millis", "time-micros"})
 _MILLISECONDS = frozenset({"", "timestamp-millis", "local-timestamp-millis"})
 
 
