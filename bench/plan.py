@@ -26,7 +26,7 @@ class Plan:
     """
 
     drain_events: int = 200_000
-    drain_runs: int = 3
+    drain_runs: int = 5
     paced_s: float = 17.0
     dropped_s: float = 3.0
     paced_runs: int = 5

@@ -165,18 +165,19 @@ def _column(rule: OutputRule, outputs: Mapping[str, Array]) -> Array:
 
 def _binned(rule: OutputRule, scores: Array) -> Texts:
     """The label of the highest bound that a score reaches; the lowest bin takes all that is left."""
-    labels, bounds = _bins(rule)
+    labels, column, bounds = _bins(rule)
     reached = np.searchsorted(bounds, scores.astype(np.float64), side="right")
     if len(scores) < VECTOR_ROWS_MIN:
         return [labels[at] for at in reached.tolist()]
-    return pa.array(labels).take(pa.array(reached))
+    return column.take(pa.array(reached))
 
 
 @lru_cache(maxsize=64)
-def _bins(rule: OutputRule) -> tuple[list[str], Array]:
-    """Labels and the bounds between them, lowest first."""
+def _bins(rule: OutputRule) -> tuple[list[str], pa.StringArray, Array]:
+    """Labels, twice, and the bounds between them, lowest first."""
     lowest_first = rule.bins[::-1]
-    return [label for label, _ in lowest_first], np.array([bound for _, bound in lowest_first[1:]])
+    labels = [label for label, _ in lowest_first]
+    return labels, pa.array(labels), np.array([bound for _, bound in lowest_first[1:]])
 
 
 def _records(rule: OutputRule, outputs: Mapping[str, Array]) -> pa.ListArray:

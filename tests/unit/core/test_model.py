@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scorer.core.errors import ContractError
-from scorer.core.model import Model, load_model, predict, signature
+from scorer.core.model import RUN_ROWS_MAX, Model, load_model, predict, signature
 from scorer.core.signature import Tensor
 from tests.unit.core.batches import reasons
 from tests.unit.core.graphs import bundle_of, graph, lookup, model_of
@@ -53,7 +53,18 @@ def test_a_failing_row_in_a_large_batch_takes_few_runs_to_find() -> None:
     items[700] = 99
     _, kept, rejections = predict(counting, {"item": items}, np.arange(1024))
     assert (len(kept), reasons(rejections)) == (1023, {700: "model_failed"})
-    assert len(runs) == 21
+    assert len(runs) == 20
+
+
+def test_a_batch_of_several_runs_comes_back_whole_and_in_order() -> None:
+    count = 2 * RUN_ROWS_MAX + 3
+    items = np.arange(count) % len(PRICES)
+    bad = RUN_ROWS_MAX + 1
+    items[bad] = 99
+    outputs, kept, rejections = predict(lookup(PRICES), {"item": items}, np.arange(count))
+    assert reasons(rejections) == {bad: "model_failed"}
+    assert kept.tolist() == [row for row in range(count) if row != bad]
+    assert outputs["price"].tolist() == [PRICES[item] for item in items[kept]]
 
 
 def test_the_runtimes_words_are_not_kept_since_they_quote_the_payload(capfd: pytest.CaptureFixture[str]) -> None:
