@@ -6,7 +6,7 @@ import traceback
 from enum import IntEnum
 from typing import TextIO
 
-from scorer.core.errors import ConfigError, ContractError, ScorerError, TransientError
+from scorer.core.errors import ConfigError, ContractError, FencedError, ScorerError, TransientError
 
 
 class ExitCode(IntEnum):
@@ -18,6 +18,8 @@ class ExitCode(IntEnum):
     INVALID = 3
     UNREACHABLE = 4
     REJECTED = 5
+    FENCED = 6
+    INCOMPLETE = 7
     INTERRUPTED = 130
 
 
@@ -27,6 +29,8 @@ def exit_code(error: BaseException) -> ExitCode:
         return ExitCode.INVALID
     if isinstance(error, TransientError):
         return ExitCode.UNREACHABLE
+    if isinstance(error, FencedError):
+        return ExitCode.FENCED
     return ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.FAILURE
 
 

@@ -5,7 +5,7 @@ Derived from the models in settings.py and the names in librdkafka.py, so that n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -61,9 +61,9 @@ def targets(streams: Iterable[str]) -> dict[str, Target]:
     found: dict[str, Target] = {}
     for name, field in Settings.model_fields.items():
         if name not in ("kafka", "streams"):
-            table = _table(field)
-            fields = {(name, key): inner for key, inner in table.model_fields.items()} if table else {(name,): field}
-            found |= {".".join(path): Target(".".join(path), path, kind_of(inner)) for path, inner in fields.items()}
+            found |= {
+                ".".join(path): Target(".".join(path), path, kind_of(inner)) for path, inner in _leaves(name, field)
+            }
     for name in PROPERTIES:
         for client in (None, *KAFKA_CLIENTS):
             found[kafka_key(name, client)] = _kafka_target(name, client)
@@ -78,7 +78,8 @@ def targets(streams: Iterable[str]) -> dict[str, Target]:
 def tables() -> frozenset[str]:
     """The names of tables, which are no settings themselves."""
     own = {name for name, field in Settings.model_fields.items() if _table(field)}
-    return frozenset(own | {f"kafka.{client}" for client in KAFKA_CLIENTS})
+    inner = {".".join(path[:-1]) for name in own for path, _ in _leaves(name, Settings.model_fields[name])}
+    return frozenset(own | inner | {f"kafka.{client}" for client in KAFKA_CLIENTS})
 
 
 def kafka_key(name: str, client: Client | None) -> str:
@@ -107,7 +108,9 @@ def effective(settings: Settings) -> dict[str, object]:
                 properties = getattr(value, client or "shared")
                 values |= {kafka_key(key, client): properties[key] for key in sorted(properties)}
         elif isinstance(value, BaseModel):
-            values |= {f"{name}.{key}": getattr(value, key) for key in type(value).model_fields}
+            values |= {
+                ".".join(path): _reached(value, path[1:]) for path, _ in _leaves(name, Settings.model_fields[name])
+            }
         elif name == "streams":
             for stream in settings.streams:
                 values |= {f"streams.{stream.name}.{key}": inner for key, inner in _stream_values(stream).items()}
@@ -129,6 +132,22 @@ def kind_of(field: FieldInfo) -> Kind:
 def _stream_values(stream: Stream) -> dict[str, object]:
     fields = Stream.model_fields.items()
     return {str(field.validation_alias or name): getattr(stream, name) for name, field in fields if name != "name"}
+
+
+def _leaves(name: str, field: FieldInfo) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+    """The settings in a field, with their paths: itself, or those of the tables within."""
+    table = _table(field)
+    if table is None:
+        yield (name,), field
+        return
+    for key, inner in table.model_fields.items():
+        yield from (((name, *path), leaf) for path, leaf in _leaves(key, inner))
+
+
+def _reached(value: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        value = getattr(value, name)
+    return value
 
 
 def _table(field: FieldInfo) -> type[Table] | None:

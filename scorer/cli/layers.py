@@ -20,7 +20,7 @@ from scorer.cli.values import Layer, Raw, takes_secret, value_of
 from scorer.core.errors import ConfigError
 
 DEFAULT_FILE = "scorer.toml"
-OWN_VARIABLES = frozenset({"SCORER_CONFIG", "SCORER_DEBUG", "SCORER_SUPERVISED"})
+OWN_VARIABLES = frozenset({"SCORER_CONFIG", "SCORER_DEBUG", "SCORER_SUPERVISED", "SCORER_FAILPOINT"})
 """Read by the command line itself; no settings. A new variable of that kind is named here, or it is refused."""
 
 _STREAM_VARIABLE = re.compile(rf"{PREFIX}STREAMS__(.+)__(?:{'|'.join(STREAM_KEYS).upper()})")

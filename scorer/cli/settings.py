@@ -114,6 +114,31 @@ class Commit(Table):
     every_ms: Annotated[int, Field(ge=1, le=60_000)] = 500
 
 
+class Transaction(Table):
+    """Transactions of streams that are delivered exactly once."""
+
+    every_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
+    rows_max: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    timeout_ms: Annotated[int, Field(ge=1_000, le=900_000)] = 10_000
+    slot: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]+$", max_length=100)] = "0"
+
+    @model_validator(mode="after")
+    def _ends_in_time(self) -> Self:
+        if self.every_ms > self.timeout_ms / 3:
+            text = (
+                f"= {self.every_ms} is more than a third of transaction.timeout_ms: the broker would abort what is late"
+            )
+            raise _conflict("transaction.every_ms", text)
+        return self
+
+
+class Checks(Table):
+    """What the topics must hold for the guarantee to be true."""
+
+    weak: Literal["warn", "refuse"] = "warn"
+    recovery_h: Annotated[int, Field(ge=0, le=87_600)] = 24
+
+
 class Shutdown(Table):
     """How long draining may take."""
 
@@ -126,6 +151,27 @@ class Metrics(Table):
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=-1, le=65_535)] = 9464
+
+
+class Gateway(Table):
+    """What `scorer gateway` serves, to whom, and how much of it."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8090
+    store: Path = Path("~/.cache/scorer/gateway.sqlite3")
+    tokens: Path | None = None
+    hosts: str = ""
+    origins: str = ""
+    rate_per_s: Annotated[int, Field(ge=0, le=1_000_000)] = 500
+    wait_ms_max: Annotated[int, Field(ge=0, le=60_000)] = 5000
+    streams_max: Annotated[int, Field(ge=1, le=100_000)] = 2000
+    stream_rows_max: Annotated[int, Field(ge=1, le=100_000)] = 500
+    stream_ms_max: Annotated[int, Field(ge=10, le=86_400_000)] = 3_600_000
+    beat_ms: Annotated[int, Field(ge=50, le=60_000)] = 15_000
+    log_rows_max: Annotated[int, Field(ge=0, le=100_000_000)] = 100_000
+    log_ms_max: Annotated[int, Field(ge=1000, le=2_592_000_000)] = 86_400_000
+    cache_rows_max: Annotated[int, Field(ge=0, le=10_000_000)] = 20_000
+    cache_bytes_max: Annotated[int, Field(ge=0, le=10_000_000_000)] = 64 << 20
 
 
 class Log(Table):
@@ -150,12 +196,22 @@ class Stream(Table):
     profile: Literal["paced", "eager"] = "paced"
     headers: Literal["none", "trace"] = "none"
 
-    @field_validator("delivery")
-    @classmethod
-    def _is_built(cls, delivery: str) -> str:
-        if delivery == "exactly_once":
-            raise ValueError('is not built yet: use "at_least_once"; a repeat carries the same prediction_id')
-        return delivery
+
+class SqlSink(Table):
+    """`scorer sink sql`: predictions in a database."""
+
+    url: Annotated[str, Field(min_length=1)] = "sqlite:///scorer.db"
+    username: Annotated[str, Field(min_length=1)] | None = None
+    password: Secret | None = None
+    rows_max: Annotated[int, Field(ge=1, le=1_000_000)] = 15_000
+    wait_ms_max: Annotated[int, Field(ge=0, le=60_000)] = 500
+
+
+class Sink(Table):
+    """Readers of predictions that write them elsewhere. Their health ports are beside the workers' own."""
+
+    port: Annotated[int, Field(ge=-1, le=65_535)] = 9484
+    sql: SqlSink = SqlSink()
 
 
 class Settings(Table):
@@ -167,9 +223,13 @@ class Settings(Table):
     batch: Batch = Batch()
     rejections: Rejections = Rejections()
     commit: Commit = Commit()
+    transaction: Transaction = Transaction()
+    checks: Checks = Checks()
     shutdown: Shutdown = Shutdown()
     metrics: Metrics = Metrics()
+    gateway: Gateway = Gateway()
     log: Log = Log()
+    sink: Sink = Sink()
     streams: tuple[Stream, ...] = ()
 
     @model_validator(mode="after")

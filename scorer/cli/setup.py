@@ -74,7 +74,8 @@ def _make_topics(settings: Settings, admin: KafkaAdmin, partitions: int, replica
 
     there = admin.topics()
     wanted = dict.fromkeys(name for stream in settings.streams for name in (stream.from_topic, stream.to_topic))
-    made += admin.create([Topic(name, partitions, replication) for name in wanted if name not in there])
+    safe = {"min.insync.replicas": "2"} if replication >= 3 else {}
+    made += admin.create([Topic(name, partitions, replication, safe) for name in wanted if name not in there])
     letters: dict[str, Topic] = {}
     for stream in settings.streams:
         if stream.dead_letters not in there:
@@ -82,7 +83,7 @@ def _make_topics(settings: Settings, admin: KafkaAdmin, partitions: int, replica
                 room = admin.message_bytes_max(stream.from_topic) + DEAD_LETTER_ROOM_BYTES
             except ConfigError as error:  # another broker than the one that made it has not heard of it yet
                 raise TransientError(f"topic {stream.from_topic} is not there yet") from error
-            own = {"max.message.bytes": str(room)}
+            own = {"max.message.bytes": str(room), **safe}
             letters[stream.dead_letters] = Topic(stream.dead_letters, partitions, replication, own)
     made += admin.create(list(letters.values()))
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from threading import Event
+import socket
+from collections.abc import Callable, Mapping
+from threading import Event, Thread
 from types import FrameType
+from typing import Any
+
+from scorer.cli.exits import ExitCode
 
 
 def stopped_by_signals() -> Event:
@@ -20,3 +25,27 @@ def stopped_by_signals() -> Event:
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
     return stop
+
+
+def end_in_time(budget_ms: int, report: Callable[[str, Mapping[str, Any]], None]) -> None:
+    """Ends the process at the second signal, and when a stop has used up its budget, whatever call it is stuck in.
+
+    A call into librdkafka lasts as long as a broker hangs, and Python's own signal handlers wait until it returns. So a
+    thread listens to what the interpreter writes at the very moment of a signal. That is a good end all the same: what
+    is not confirmed is not committed, and is read again by whoever comes next.
+    """
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+
+    def listen(heard: socket.socket, _: socket.socket) -> None:
+        heard.recv(1)  # the first: Python's own handler sets the flag
+        heard.settimeout(budget_ms / 1000)
+        try:
+            second = heard.recv(1)[0]
+        except TimeoutError:
+            report("stop.overdue", {"why": f"a neighbour has not answered for {budget_ms} ms"})
+            os._exit(ExitCode.OK)
+        os._exit(128 + second)
+
+    Thread(target=listen, args=(heard, told), name="signals", daemon=True).start()

@@ -136,7 +136,7 @@ def _refuse_credentials(value: str, target: Target) -> None:
         by = (
             "sasl.username and sasl.password"
             if target.kind is Kind.KAFKA
-            else "registry.username and registry.password"
+            else f"{'.'.join((*target.path[:-1], 'username'))} and {'.'.join((*target.path[:-1], 'password'))}"
         )
         raise ValueError(f"holds a user or password, which would be printed: set {by} instead")
 

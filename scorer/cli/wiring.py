@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
-import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
-from scorer.cli.exits import ExitCode
 from scorer.cli.settings import Settings, Stream
-from scorer.cli.stopping import stopped_by_signals
+from scorer.cli.start_checks import check_topics
+from scorer.cli.stopping import end_in_time, stopped_by_signals
 from scorer.core.bundle import Bundle
 from scorer.core.compose import Origin
-from scorer.core.errors import ConfigError, ContractError
+from scorer.core.errors import ConfigError, ContractError, ScorerError
 from scorer.core.model import RUNTIME, Model, load_model
 from scorer.core.ports import SubjectRegistry
 from scorer.core.proof import event_problems, prediction_problems, signature_problems
@@ -26,20 +23,28 @@ from scorer.core.scoring import Recipe
 from scorer.core.state import State, Status
 from scorer.edges.bundles import card_front_matter, read_bundle
 from scorer.edges.clock import SystemClock
+from scorer.edges.failpoints import VARIABLE as FAILPOINT
+from scorer.edges.failpoints import failpoint
 from scorer.edges.kafka.admin import KafkaAdmin
 from scorer.edges.kafka.consumer import KafkaSource
 from scorer.edges.kafka.producer import KafkaPublisher
-from scorer.edges.kafka.settings import consumer_properties, producer_properties
+from scorer.edges.kafka.settings import consumer_properties, producer_properties, transactional
+from scorer.edges.kafka.starts import Starts
+from scorer.edges.kafka.transactions import KafkaTransactions
 from scorer.edges.machine import cpu_class, scorer_version
 from scorer.edges.metrics import Metrics
+from scorer.edges.sandbox import Sandbox
 from scorer.edges.status_server import StatusServer
+from scorer.services.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from scorer.services.patience import StoppedError, wait_out
 from scorer.services.schemas import Schemas
+from scorer.services.suspects import Suspects
 from scorer.services.worker import Limits, Worker
 
 LIVE = "live"
-STUCK_MS_MAX = 2_000
-"""How much longer than its grace a stop may take: for the last commit, and for leaving the group."""
+LEAVING_MS = 3_000
+"""What is kept of a stop's grace for leaving the group; draining takes the rest."""
+CLOSE_MS_MAX = 1_000
 Report = Callable[[str, Mapping[str, Any]], None]
 
 
@@ -124,7 +129,7 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
         TransientError: an outage that only a new process gets over.
     """
     stop, clock = stopped_by_signals(), SystemClock()
-    _end_in_time(settings.shutdown.grace_ms_max + STUCK_MS_MAX, report)
+    end_in_time(settings.shutdown.grace_ms_max, report)
     metrics = Metrics(stream.name)
 
     def changed(state: State, detail: str) -> None:
@@ -141,17 +146,15 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
     server = status_server(settings, stream, status, metrics, clock)
     try:
         registry = open_registry(settings, report)
-        recipe = wait_out(lambda: _recipe(settings, stream, registry), stop, waiting)
+        recipe = wait_out(lambda: recipe_of(settings, stream, registry), stop, waiting)
         metrics.serving(recipe.model, recipe.origin)
         report("stream.serving", {"model": recipe.model.bundle.label, "sha256": recipe.model.bundle.sha256})
-        bytes_max = wait_out(lambda: _bytes_max(settings, stream, report), stop, waiting)
-        most, least = max(bytes_max.values()), min(bytes_max.values())
-        producer = producer_properties(settings.kafka_for("producer"), stream.profile, most, least)
-        publisher = KafkaPublisher(producer, report, bytes_max)
+        wait_out(lambda: check_topics(settings, stream, report), stop, waiting)
+        bytes_max = wait_out(lambda: topic_bytes_max(settings, stream, report), stop, waiting)
         worker = Worker(
             group=f"{settings.group}.{stream.name}",
             dead_letter_topic=stream.dead_letters,
-            publisher=publisher,
+            delivery=_delivery(settings, stream, bytes_max, report, clock),
             schemas=Schemas(registry, report, grace_ms_max=settings.registry.grace_ms_max),
             recipe=recipe,
             clock=clock,
@@ -160,15 +163,16 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
             status=status,
             stop=stop,
             limits=_limits(settings),
+            reached=failpoint(os.environ.get(FAILPOINT)),
+            suspects=Suspects(Sandbox(recipe, settings.batch.value_bytes_max), report),
         )
         consumer = consumer_properties(settings.kafka_for("consumer"), worker.group, stream.profile)
-        source = KafkaSource(consumer, stream.from_topic, start=stream.start, ownership=worker, report=report)
-        gc.collect()
-        gc.freeze()  # what is there now stays: no collection need walk it while a batch waits
-        try:
-            worker.run(source)
-        finally:
-            source.close()
+        wait_out(worker.delivery.recover, stop, waiting)  # ends what a predecessor has left open
+        counted = Starts(stream.from_topic)
+        source = KafkaSource(
+            consumer, stream.from_topic, start=stream.start, ownership=worker, report=report, counted=counted
+        )
+        _run(worker, source)
     except StoppedError:
         report("stream.stopped", {"why": "told to stop while waiting for a neighbour"})
     finally:
@@ -177,28 +181,19 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
     return 0
 
 
-def _end_in_time(budget_ms: int, report: Report) -> None:
-    """Ends the process at the second signal, and when a stop has used up its budget, whatever call it is stuck in.
-
-    A call into librdkafka lasts as long as a broker hangs, and Python's own signal handlers wait until it returns. So a
-    thread listens to what the interpreter writes at the very moment of a signal. Nothing is lost: what is not confirmed
-    is not committed.
-    """
-    heard, told = socket.socketpair()
-    told.setblocking(False)
-    signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
-
-    def listen(heard: socket.socket, _: socket.socket) -> None:
-        heard.recv(1)  # the first: Python's own handler sets the flag
-        heard.settimeout(budget_ms / 1000)
-        try:
-            second = heard.recv(1)[0]
-        except TimeoutError:
-            report("stop.overdue", {"why": f"a neighbour has not answered for {budget_ms} ms"})
-            os._exit(ExitCode.UNREACHABLE)
-        os._exit(128 + second)
-
-    Thread(target=listen, args=(heard, told), name="signals", daemon=True).start()
+def _run(worker: Worker, source: KafkaSource) -> None:
+    gc.collect()
+    gc.freeze()  # what is there now stays: no collection need walk it while a batch waits
+    orderly = False  # a bug that a record provokes counts as a death at its position
+    try:
+        worker.run(source)
+        orderly = True
+    except ScorerError:
+        orderly = True
+        raise
+    finally:
+        source.close(orderly)
+        worker.delivery.publisher.close(CLOSE_MS_MAX)
 
 
 def status_server(
@@ -212,30 +207,48 @@ def status_server(
     return StatusServer(wanted.host, port, status=status, exposition=metrics.exposition, ticks_ms=clock.ticks_ms)
 
 
-def _recipe(settings: Settings, stream: Stream, registry: SubjectRegistry) -> Recipe:
+def recipe_of(settings: Settings, stream: Stream, registry: SubjectRegistry) -> Recipe:
+    """What a stream scores with, proved.
+
+    Raises:
+        ConfigError, ContractError: see `versions` and `prove`.
+        TransientError: the registry does not answer.
+    """
     events = versions(registry, stream.from_topic)
     _, writer = versions(registry, stream.to_topic)[-1]
     model = prove(read_bundle(Path(stream.bundle)), events, writer, settings.batch.rows_max)
     return Recipe(model, writer, stream.to_topic, origin(), trace=stream.headers == "trace")
 
 
-def _bytes_max(settings: Settings, stream: Stream, report: Report) -> dict[str, int]:
-    """What each of the two topics that are written to takes; also proves that all three topics are there."""
+def topic_bytes_max(settings: Settings, stream: Stream, report: Report) -> dict[str, int]:
+    """What each of the two topics that are written to takes."""
     chosen = settings.kafka_for("producer").get("message.max.bytes")
     admin = KafkaAdmin(settings.kafka_for("admin"), report)
-    there = admin.topics()
-    lacking = [topic for topic in (stream.from_topic, stream.to_topic, stream.dead_letters) if topic not in there]
-    if lacking:
-        raise ConfigError(f"Kafka has no topic {', '.join(lacking)}; run: scorer setup")
     written = (stream.to_topic, stream.dead_letters)
     return {topic: int(chosen) if chosen is not None else admin.message_bytes_max(topic) for topic in written}
+
+
+def _delivery(
+    settings: Settings, stream: Stream, bytes_max: Mapping[str, int], report: Report, clock: SystemClock
+) -> Delivery:
+    most, least = max(bytes_max.values()), min(bytes_max.values())
+    producer = producer_properties(settings.kafka_for("producer"), stream.profile, most, least)
+    reached = failpoint(os.environ.get(FAILPOINT))
+    if stream.delivery == "at_least_once":
+        publisher = KafkaPublisher(producer, report, bytes_max)
+        return AtLeastOnce(publisher, clock, report, settings.commit.every_ms, reached=reached)
+    chosen = settings.transaction
+    own = transactional(producer, f"{settings.group}.{stream.name}.{chosen.slot}", chosen.timeout_ms)
+    transactions = KafkaTransactions(own, stream.from_topic, report, bytes_max, reached)
+    return ExactlyOnce(
+        transactions, clock, report, chosen.every_ms, chosen.rows_max, chosen.timeout_ms, reached=reached
+    )
 
 
 def _limits(settings: Settings) -> Limits:
     return Limits(
         settings.batch.limits,
         settings.rejections.limit,
-        settings.commit.every_ms,
         settings.shutdown.revoke_ms_max,
-        settings.shutdown.grace_ms_max,
+        max(settings.shutdown.grace_ms_max // 2, settings.shutdown.grace_ms_max - LEAVING_MS),
     )

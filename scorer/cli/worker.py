@@ -67,7 +67,7 @@ def _supervise(names: list[str], config: Path | None, sets: list[str] | None, gr
     flags += ["--config", str(config)] if config else []
     os.environ[SUPERVISED] = "1"
     children = [Child(name, [sys.executable, "-m", "scorer", "worker", name, *flags]) for name in names]
-    hopeless = frozenset({int(ExitCode.INVALID), int(ExitCode.USAGE)})
+    hopeless = frozenset({int(ExitCode.INVALID), int(ExitCode.USAGE), int(ExitCode.FENCED)})
     margin_ms = 5_000
     supervisor = Supervisor(
         children, SystemClock(), reporter(), stopped_by_signals(), hopeless, grace_ms_max + margin_ms

@@ -5,6 +5,8 @@
       + ContractError    the model's owner: bundle, contract and schemas do not fit. Stops the start.
       + TransientError   nobody yet: an outage. Retried; when spent, the process ends uncommitted.
       + HaltError        the operator: going on would lose or flood data. The stream halts, not ready.
+      + AbortedError     nobody: a transaction came to nothing. Its records are read again, from what is committed.
+      + FencedError      the operator: two instances have one transactional id. The older one ends.
 
 Anything else that escapes is a bug: the process ends, uncommitted, and its supervisor restarts it.
 """
@@ -30,3 +32,11 @@ class TransientError(ScorerError):
 
 class HaltError(ScorerError):
     """The stream must stand still until an operator has looked, since going on would lose or flood data."""
+
+
+class AbortedError(ScorerError):
+    """A transaction came to nothing, or nobody can say what came of it; what is committed tells where to go on."""
+
+
+class FencedError(ScorerError):
+    """Another instance has taken this one's transactional id; going on would be a second scorer of the same records."""

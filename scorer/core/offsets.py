@@ -80,6 +80,13 @@ class Ledger:
             self.generations[partition] = self._generation
             self.committed[partition] = offset
 
+    def restart(self, positions: Mapping[int, int]) -> None:
+        """Everything since the last commit counts no more, and reading goes on from these positions."""
+        self.pending.clear()
+        owned = set(self.generations)
+        self.drop(owned)
+        self.assign({partition: offset for partition, offset in positions.items() if partition in owned})
+
     def drop(self, partitions: Iterable[int]) -> None:
         """Forgets partitions that now belong to somebody else; their batches still wait for deliveries."""
         gone = set(partitions)

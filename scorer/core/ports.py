@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from scorer.core.load import Load
 from scorer.core.offsets import InFlight
-from scorer.core.records import DeadLetter, Outbound, RecordBatch
+from scorer.core.records import DeadLetter, Outbound, RecordBatch, Scored
+from scorer.core.sandbox import Death
+from scorer.core.schema import WriterSchema
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,9 @@ class Source(Protocol):
     def commit(self, offsets: Mapping[int, int], wait: bool) -> Mapping[int, int]:
         """Commits next offsets; without `wait` in the background. Returns what the broker has taken meanwhile."""
 
+    def membership(self) -> Any:
+        """Who we are in the group, for a transaction: the broker refuses the offsets of a member it has given up."""
+
 
 class Publisher(Protocol):
     """Writes predictions and dead letters. Driven by one thread."""
@@ -72,6 +78,106 @@ class Publisher(Protocol):
         Raises:
             TransientError: a delivery has failed for good, so nothing behind it may be committed.
         """
+
+    def close(self, wait_ms_max: int) -> int:
+        """Waits for what is under way, and ends. Returns how many messages are still not confirmed."""
+
+
+class Transactions(Publisher, Protocol):
+    """Publishes predictions, dead letters and input offsets in one transaction after another. Driven by one thread.
+
+    Every method may raise FencedError: another instance has taken our id.
+    """
+
+    def begin(self) -> None:
+        """Opens a transaction if none is open.
+
+        Raises:
+            TransientError: the coordinator does not answer.
+        """
+
+    def commit(self, offsets: Mapping[int, int], membership: Any, wait_ms_max: float | None = None) -> None:
+        """Commits the open transaction with these next offsets, of which there is one at least.
+
+        Args:
+            offsets: partition of the input topic to the next offset.
+            membership: Source.membership(), so that a member that was left behind is refused.
+            wait_ms_max: at most so long; None for as long as a transaction lasts.
+
+        Raises:
+            AbortedError: it came to nothing, or nobody can say; recover, and read again from what is committed.
+        """
+
+    def recover(self) -> None:
+        """Makes sure that the open transaction can never be committed any more, and that the next can be begun.
+
+        Raises:
+            TransientError: the coordinator does not answer; call again.
+        """
+
+
+class Observer(Protocol):
+    """Told once per batch and per commit; for metrics."""
+
+    def batch(self, batch: RecordBatch, scored: Scored, took_ms: float, now_ms: int) -> None:
+        """A batch was scored and published."""
+
+    def commit(self, lag: Mapping[int, int]) -> None:
+        """Offsets were committed; partition to records behind the end."""
+
+    def aborted(self) -> None:
+        """A transaction came to nothing."""
+
+
+class Lagging(Source, Protocol):
+    """A source that knows how far behind it is, and whether anything can come."""
+
+    def outage(self) -> str | None:
+        """For people: why nothing can come, or None."""
+
+    def lag(self) -> Mapping[int, int]:
+        """Partition to records between the next one and the end."""
+
+    def unfinished(self) -> Mapping[int, int]:
+        """Partition to how often it was begun at its position before and never left in good order."""
+
+    def rewind(self) -> Mapping[int, int]:
+        """Reads on from what is committed; partition to the next offset.
+
+        Raises:
+            TransientError: the broker does not say what is committed.
+        """
+
+
+class Sink(Protocol):
+    """A place for predictions that keeps the positions itself, with what it writes."""
+
+    def positions(self, topic: str) -> Mapping[int, int]:
+        """Partition to the stored next offset; partitions that were never written are left out.
+
+        Raises:
+            TransientError: it does not answer.
+        """
+
+    def write(self, load: Load) -> Mapping[str, int]:
+        """Writes a load and its next offsets, all or nothing; what is there already changes nothing.
+
+        Returns how many records of each kind there were.
+
+        Raises:
+            TransientError: it does not answer, or is locked or full; the same load may be written again.
+            HaltError: it cannot take this load; the message says what to do.
+        """
+
+
+class Sandbox(Protocol):
+    """Scores one record in a process that may die of it."""
+
+    def score(self, record: RecordBatch, schemas: Mapping[int, WriterSchema | str], now_ms: int) -> Scored | Death:
+        """What came of a batch of one record; see scoring.score_batch."""
+
+    def close(self) -> None:
+        """Ends the process, if there is one; the next record starts another."""
 
 
 class SchemaRegistry(Protocol):

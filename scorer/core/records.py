@@ -63,6 +63,19 @@ class RecordBatch:
     def __len__(self) -> int:
         return len(self.values)
 
+    def row(self, at: int) -> RecordBatch:
+        """One record as a batch of its own, all columns in memory."""
+        return RecordBatch(
+            self.topic,
+            self.partitions[at : at + 1],
+            self.offsets[at : at + 1],
+            self.timestamps[at : at + 1],
+            self.values[at : at + 1],
+            [self.keys[at]],
+            [self.headers[at]],
+            self.closed,
+        )
+
     @property
     def next_offsets(self) -> dict[int, int]:
         """Per partition the next offset to read once this batch is done."""
@@ -100,6 +113,7 @@ REASONS: Mapping[str, str] = {
     "non_finite": "a number is NaN or infinite, in the event or in the model's output",
     "in_future": "occurred_at is more than a day ahead of the record's timestamp",
     "model_failed": "the model raised an error on this row alone",
+    "kills_process": "scoring it ends or hangs the process, as was found by scoring it in a process of its own",
     "unencodable": "the prediction cannot be encoded with its schema",
     "prediction_too_large": "the prediction is larger than the broker takes",
 }
@@ -125,6 +139,14 @@ class Outbound:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def take(self, indices: list[int]) -> Outbound:
+        """Those predictions alone, in that order."""
+        headers = None if self.headers is None else [self.headers[at] for at in indices]
+        rows = self.rows[np.array(indices, dtype=np.intp)]
+        return Outbound(
+            self.topic, rows, [self.keys[at] for at in indices], [self.values[at] for at in indices], headers
+        )
 
 
 @dataclass(frozen=True, slots=True)

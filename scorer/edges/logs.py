@@ -28,6 +28,20 @@ _LOUD = {
     "schema.inadmissible": "warning",
     "schema.unknown": "warning",
     "neighbour.waiting": "warning",
+    "transaction.aborted": "warning",
+    "transaction.call_failed": "warning",
+    "transaction.producer_renewed": "warning",
+    "transaction.left_open": "warning",
+    "partition.suspect": "warning",
+    "record.set_aside": "error",
+    "sandbox.ended": "warning",
+    "topics.weak": "warning",
+    "store.waiting": "warning",
+    "gateway.starts_over": "warning",
+    "tokens.not_read": "warning",
+    "http.request": "debug",
+    "http.server": "debug",
+    "http.failed": "error",
 }
 """Events that are not mere information."""
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from scorer.core.answers import Reading
 from scorer.core.compose import Origin
 from scorer.core.model import Model
 from scorer.core.records import RecordBatch, Scored
@@ -63,6 +64,9 @@ class Metrics:
             ["stream", "partition"],
             registry=at,
         )
+        self._aborted = Counter(
+            "scorer_transactions_aborted_total", "Transactions that came to nothing.", ["stream"], registry=at
+        )
         self._state = Gauge(
             "scorer_stream_state", "1 for the state that the stream is in.", ["stream", "state"], registry=at
         )
@@ -100,8 +104,138 @@ class Metrics:
         for partition, records in lag.items():
             self._lag.labels(self._stream, str(partition)).set(records)
 
+    def aborted(self) -> None:
+        """See worker.Observer."""
+        self._aborted.labels(self._stream).inc()
+
     def state(self, entered: State) -> None:
         """Marks the state that the stream is in."""
+        for each in State:
+            self._state.labels(self._stream, each.value).set(1 if each is entered else 0)
+
+    def exposition(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class GatewayMetrics:
+    """The metrics of a gateway's process. Its event loop and its threads write them; each sample has one writer."""
+
+    def __init__(self) -> None:
+        self.registry = at = CollectorRegistry()
+        self._requests = Counter(
+            "scorer_gateway_requests_total", "Requests answered.", ["route", "status"], registry=at
+        )
+        self._took = Histogram(
+            "scorer_gateway_request_duration_seconds",
+            "Until an answer was sent; of a stream, until it ended.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=at,
+        )
+        self._streams = Gauge("scorer_gateway_streams", "Open streams.", (), registry=at)
+        self._cut = Counter("scorer_gateway_streams_cut_total", "Streams cut off as too slow.", (), registry=at)
+        self._gaps = Counter("scorer_gateway_gaps_total", "Streams told that events are lost to them.", (), registry=at)
+        self._read = Counter("scorer_gateway_records_read_total", "Predictions taken up.", ["kind"], registry=at)
+        self._skipped = Counter(
+            "scorer_gateway_records_skipped_total", "Records left out.", ["kind", "reason"], registry=at
+        )
+        self._behind = Gauge("scorer_gateway_behind_records", "Records still to read since the start.", (), registry=at)
+        self._written = Counter("scorer_gateway_records_written_total", "Predictions kept on disk.", (), registry=at)
+        self._write = Histogram(
+            "scorer_gateway_write_duration_seconds", "One write to disk.", (), buckets=_SECONDS, registry=at
+        )
+        self._cache = Counter(
+            "scorer_gateway_cache_total", "Look-ups by whether memory had it.", ["found"], registry=at
+        )
+        self._state = Gauge("scorer_gateway_state", "1 for the state that it is in.", ["state"], registry=at)
+        self._told = (0, 0, 0, 0)
+
+    def request(self, route: str, status: int, took_s: float) -> None:
+        """See web.guard.RequestObserver."""
+        self._requests.labels(route, str(status)).inc()
+        self._took.labels(route).observe(took_s)
+
+    def read(self, reading: Reading, behind: int) -> None:
+        """See gateway_writing.FollowObserver."""
+        self._read.labels(reading.kind).inc(len(reading.answers))
+        for reason, count in reading.skipped.items():
+            self._skipped.labels(reading.kind, reason).inc(count)
+        self._behind.set(behind)
+
+    def wrote(self, rows: int, took_s: float) -> None:
+        """See gateway_writing.FollowObserver."""
+        self._written.inc(rows)
+        self._write.observe(took_s)
+
+    def state(self, entered: State) -> None:
+        """Marks the state that it is in."""
+        for each in State:
+            self._state.labels(each.value).set(1 if each is entered else 0)
+
+    def tell(self, streams: int, cut: int, gaps: int, hits: int, misses: int) -> None:
+        """What the event loop has counted so far."""
+        self._streams.set(streams)
+        counters = (self._cut, self._gaps, self._cache.labels("yes"), self._cache.labels("no"))
+        totals = (cut, gaps, hits, misses)
+        for counter, total, told in zip(counters, totals, self._told, strict=True):
+            counter.inc(total - told)
+        self._told = totals
+
+    def exposition(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class SinkMetrics:
+    """The metrics of a sink's process; implements feeds.Observer."""
+
+    def __init__(self, stream: str) -> None:
+        self.registry = at = CollectorRegistry()
+        self._stream = stream
+        self._records = Counter(
+            "scorer_sink_records_total", "Records written or passed over.", ["stream", "kind"], registry=at
+        )
+        self._loads = Counter("scorer_sink_loads_total", "Transactions.", ["stream"], registry=at)
+        self._took = Histogram(
+            "scorer_sink_load_duration_seconds",
+            "From the first attempt to write a load until it is written.",
+            ["stream"],
+            buckets=_SECONDS,
+            registry=at,
+        )
+        self._waits = Counter("scorer_sink_waits_total", "Failed attempts that are repeated.", ["stream"], registry=at)
+        self._lag = Gauge(
+            "scorer_sink_lag_records",
+            "Records between the next one and the end.",
+            ["stream", "topic", "partition"],
+            registry=at,
+        )
+        self._state = Gauge("scorer_sink_state", "1 for the state that it is in.", ["stream", "state"], registry=at)
+        self._lagging: set[tuple[str, int]] = set()
+
+    def written(self, _: str, counts: Mapping[str, int], took_ms: float) -> None:
+        """See feeds.Observer."""
+        self._loads.labels(self._stream).inc()
+        self._took.labels(self._stream).observe(took_ms / 1000)
+        for kind, count in counts.items():
+            self._records.labels(self._stream, kind).inc(count)
+
+    def waited(self) -> None:
+        """See feeds.Observer."""
+        self._waits.labels(self._stream).inc()
+
+    def lag(self, topic: str, lag: Mapping[int, int]) -> None:
+        """See feeds.Observer."""
+        now = {(topic, partition) for partition in lag}
+        for _, partition in {each for each in self._lagging if each[0] == topic} - now:
+            self._lag.remove(self._stream, topic, str(partition))
+        self._lagging = {each for each in self._lagging if each[0] != topic} | now
+        for partition, records in lag.items():
+            self._lag.labels(self._stream, topic, str(partition)).set(records)
+
+    def state(self, entered: State) -> None:
+        """Marks the state that it is in."""
         for each in State:
             self._state.labels(self._stream, each.value).set(1 if each is entered else 0)
 

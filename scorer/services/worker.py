@@ -1,9 +1,7 @@
-"""One process serves one stream: read a micro-batch, score it, publish it, commit what is confirmed.
+"""One process serves one stream: read a micro-batch, score it, publish it; delivery.py settles it.
 
-At least once: an offset is committed only when every prediction and dead letter up to it is confirmed by the broker, so
-a crash repeats some work, with the same ids, and loses none. One batch may be on its way while the next is scored.
-Outages are waited out. A flood of rejections or a lost range halts the stream: alive, a member of its group, not ready,
-until an operator has looked.
+One batch may be on its way while the next is scored. Outages are waited out. A flood of rejections or a lost range
+halts the stream: alive, a member of its group, not ready, until an operator has looked.
 """
 
 from __future__ import annotations
@@ -12,21 +10,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from threading import Event
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from scorer.core.dead_letters import dead_letters
-from scorer.core.errors import HaltError, TransientError
+from scorer.core.errors import AbortedError, HaltError, TransientError
 from scorer.core.floods import FloodLimit, FloodWatch
 from scorer.core.offsets import Ledger
-from scorer.core.ports import BatchLimits, Clock, Publisher, Source
-from scorer.core.records import DeadLetter, Outbound, RecordBatch, Rejection, Scored, Stage
+from scorer.core.ports import BatchLimits, Clock, Lagging, Observer
+from scorer.core.records import DeadLetter, RecordBatch, Rejection, Scored, Stage
 from scorer.core.schema import WriterSchema
 from scorer.core.scoring import Recipe, score_batch
 from scorer.core.state import State, Status
 from scorer.core.wire import Frames, split_frames
+from scorer.services.delivery import Delivery, Reached
+from scorer.services.patience import pause_ms
 from scorer.services.schemas import Schemas
+from scorer.services.suspects import Suspects
 
 IDLE_MS_MAX = 100
 HOLD_AFTER_MS = 1000
@@ -37,33 +38,12 @@ IN_FLIGHT_BATCHES_MAX = 1
 Report = Callable[[str, Mapping[str, Any]], None]
 
 
-class Observer(Protocol):
-    """Told once per batch and per commit; for metrics."""
-
-    def batch(self, batch: RecordBatch, scored: Scored, took_ms: float, now_ms: int) -> None:
-        """A batch was scored and published."""
-
-    def commit(self, lag: Mapping[int, int]) -> None:
-        """Offsets were committed; partition to records behind the end."""
-
-
-class Lagging(Source, Protocol):
-    """A source that knows how far behind it is, and whether anything can come."""
-
-    def outage(self) -> str | None:
-        """For people: why nothing can come, or None."""
-
-    def lag(self) -> Mapping[int, int]:
-        """Partition to records between the next one and the end."""
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     """A worker's limits, all times in milliseconds."""
 
     batch: BatchLimits = field(default_factory=BatchLimits)
     flood: FloodLimit = field(default_factory=FloodLimit)
-    commit_every_ms: int = 500
     revoke_ms_max: int = 10_000
     shutdown_ms_max: int = 20_000
 
@@ -75,7 +55,9 @@ class Worker:
     Attributes:
         group: the consumer group, for dead letters.
         dead_letter_topic: where rejections go.
-        publisher, schemas, clock, observer, report: the surroundings.
+        delivery: publishes, and commits offsets.
+        schemas, clock, observer, report: the surroundings.
+        suspects: scores records that may end the process, elsewhere; None scores all here.
         recipe: what to score with.
         status: what health checks see.
         stop: set by signal handlers.
@@ -83,7 +65,7 @@ class Worker:
 
     group: str
     dead_letter_topic: str
-    publisher: Publisher
+    delivery: Delivery
     schemas: Schemas
     recipe: Recipe
     clock: Clock
@@ -92,15 +74,21 @@ class Worker:
     status: Status
     stop: Event
     limits: Limits = field(default_factory=Limits)
-    ledger: Ledger = field(default_factory=Ledger)
+    reached: Reached = lambda _: None
+    suspects: Suspects | None = None
     source: Lagging | None = None
     watch: FloodWatch = field(init=False)
-    committed_at_ms: float = 0.0
+    aborts: int = 0
     ends_at_ms: float = inf
     """When a stop has used up its budget; leaving the group, which revokes, comes out of the same one."""
 
     def __post_init__(self) -> None:
         self.watch = FloodWatch(self.limits.flood)
+
+    @property
+    def ledger(self) -> Ledger:
+        """Which offsets are whose, and how far they are."""
+        return self.delivery.ledger
 
     def run(self, source: Lagging) -> None:
         """Works until told to stop, then drains: everything read is published, confirmed and committed.
@@ -112,36 +100,44 @@ class Worker:
         self.status.enter(State.STARTING, "waiting for partitions")
         try:
             while not self.stop.is_set():
-                self._step(source)
+                try:
+                    self._step(source)
+                except AbortedError as error:
+                    self._begin_again(source, str(error))
         except HaltError as error:
             self._halt(source, str(error))
         self.status.enter(State.STOPPING, "draining")
         self.ends_at_ms = self.clock.ticks_ms() + self.limits.shutdown_ms_max
-        self._drain(self.limits.shutdown_ms_max, "shutdown")
+        self.delivery.finish(source, self.ends_at_ms, "shutdown")
 
     def assigned(self, positions: Mapping[int, int]) -> None:
         """See ports.Ownership."""
         self.ledger.assign(positions)
+        if self.suspects is not None and self.source is not None:
+            self.suspects.assigned(positions, self.source.unfinished())
         self.report("partitions.assigned", {"positions": dict(positions)})
 
     def revoked(self, partitions: Sequence[int]) -> None:
         """See ports.Ownership. Drains within a budget, commits, lets go."""
-        self._drain(self.limits.revoke_ms_max, "revoke")
+        assert self.source is not None
+        until_ms = min(self.ends_at_ms, self.clock.ticks_ms() + self.limits.revoke_ms_max)
+        self.delivery.finish(self.source, until_ms, "revoke")
         self.ledger.drop(partitions)
         self.report("partitions.revoked", {"partitions": list(partitions)})
 
     def lost(self, partitions: Sequence[int]) -> None:
         """See ports.Ownership."""
+        self.delivery.lost()
         self.ledger.drop(partitions)
         self.report("partitions.lost", {"partitions": list(partitions)})
 
     def _step(self, source: Lagging) -> None:
         self.status.beat(self.clock.ticks_ms())
-        batch = source.poll(self.limits.batch, IDLE_MS_MAX)
-        if batch is not None:
+        batch = source.poll(self.limits.batch, self.delivery.idle_ms(IDLE_MS_MAX))
+        if batch is not None and not self.delivery.spoiled:  # else it is read again
+            self.reached("consumed")
             self._process(source, batch)
-        self.publisher.poll(0)
-        self._commit_when_due(source)
+        self._settle(source)
         if outage := source.outage():
             self.status.enter(State.WAITING, outage)
         elif self.ledger.generations:
@@ -156,7 +152,10 @@ class Worker:
         schemas = self._known_schemas(source, frames)
         if schemas is None:
             return  # told to stop while waiting: the batch is read again by whoever comes next
-        scored = score_batch(batch, frames, schemas, self.recipe, self.clock.now_ms())
+        scored = self._scored(source, batch, frames, schemas)
+        if scored is None:
+            return
+        self.reached("scored")
         flood = self.watch.saw(len(batch), scored.rejections)
         if flood is not None:
             raise HaltError(flood)
@@ -164,17 +163,33 @@ class Worker:
             return
         ours = self._still_ours(batch, scored, since)
         published = self._publish(batch, ours, since)
+        self.reached("produced")
         self.observer.batch(batch, published, self.clock.ticks_ms() - started_ms, self.clock.now_ms())
         too_large = published.rejections[len(ours.rejections) :]
         flood = self.watch.saw(0, too_large) if too_large else None  # their records are counted already
         if flood is not None:
             raise HaltError(flood)
 
+    def _scored(
+        self, source: Lagging, batch: RecordBatch, frames: Frames, schemas: Mapping[int, WriterSchema | str]
+    ) -> Scored | None:
+        """The batch, scored; None if told to stop before it was."""
+        if self.suspects is None or not self.suspects.holds(batch):
+            return score_batch(batch, frames, schemas, self.recipe, self.clock.now_ms())
+
+        def going_on() -> bool:
+            self._linger(source, 1)
+            return not self.stop.is_set()
+
+        self.status.enter(State.WAITING, "records behind two deaths are scored one by one")
+        return self.suspects.score(batch, schemas, self.clock.now_ms(), going_on)
+
     def _publish(self, batch: RecordBatch, scored: Scored, since: Mapping[int, int]) -> Scored:
         """Hands a batch over. Returns it as it was published: what is too large is a rejection."""
         outbound, letters = scored.outbound, self._letters(batch, scored.rejections)
+        self.delivery.begin(len(batch))
         in_flight = self.ledger.begin(batch.next_offsets, len(outbound) + len(letters), since)
-        too_large = self.publisher.publish(outbound, letters, in_flight)
+        too_large = self.delivery.publisher.publish(outbound, letters, in_flight)
         if not too_large:
             return scored
         # A dead letter takes the place of each, and is waited for in its stead.
@@ -182,9 +197,9 @@ class Worker:
         rejections = [
             Rejection(int(outbound.rows[at]), Stage.ENCODE, "prediction_too_large", detail) for at in too_large
         ]
-        self.publisher.publish(_picked(outbound, []), self._letters(batch, rejections), in_flight)
+        self.delivery.publisher.publish(outbound.take([]), self._letters(batch, rejections), in_flight)
         stays = sorted(set(range(len(outbound))) - set(too_large))
-        return Scored(_picked(outbound, stays), [*scored.rejections, *rejections], scored.tombstones)
+        return Scored(outbound.take(stays), [*scored.rejections, *rejections], scored.tombstones)
 
     def _letters(self, batch: RecordBatch, rejections: list[Rejection]) -> list[DeadLetter]:
         return dead_letters(
@@ -220,20 +235,20 @@ class Worker:
                     State.WAITING, f"{len(self.ledger.pending)} batches unconfirmed for {waited_ms:.0f} ms"
                 )
                 self._linger(source, IDLE_MS_MAX)
-            self.publisher.poll(10)
+            self.delivery.publisher.poll(10)
             self.ledger.committable()
             if self.stop.is_set() and waited_ms > HOLD_AFTER_MS:
                 return False
         return True
 
-    def _linger(self, source: Lagging, wait_ms: float) -> None:
-        """Waits as a member of the group, with delivery reports and commits going on."""
+    def _linger(self, source: Lagging, wait_ms: float, settling: bool = True) -> None:
+        """Waits as a member of the group, with delivery reports and commits going on unless they have failed."""
         until_ms = self.clock.ticks_ms() + wait_ms
         while not self.stop.is_set() and (left_ms := until_ms - self.clock.ticks_ms()) > 0:
             self.status.beat(self.clock.ticks_ms())
             source.hold(int(min(left_ms, IDLE_MS_MAX)))
-            self.publisher.poll(0)
-            self._commit_when_due(source)
+            if settling:
+                self._settle(source)
 
     def _still_ours(self, batch: RecordBatch, scored: Scored, since: Mapping[int, int]) -> Scored:
         """Leaves out rows of partitions that changed hands while we waited: their new owner scores them."""
@@ -243,32 +258,34 @@ class Worker:
         stays = ~np.isin(batch.partitions, gone)
         kept = np.flatnonzero(stays[scored.outbound.rows]).tolist()
         return Scored(
-            _picked(scored.outbound, kept), [each for each in scored.rejections if stays[each.row]], scored.tombstones
+            scored.outbound.take(kept), [each for each in scored.rejections if stays[each.row]], scored.tombstones
         )
 
-    def _commit_when_due(self, source: Lagging) -> None:
-        now_ms = self.clock.ticks_ms()
-        if now_ms - self.committed_at_ms < self.limits.commit_every_ms:
-            return
-        self.committed_at_ms = now_ms
-        self.ledger.note_committed(source.commit({}, wait=False))  # so that nothing is committed twice
-        self.ledger.note_committed(source.commit(self.ledger.committable(), wait=False))
-        self.observer.commit(source.lag())
+    def _settle(self, source: Lagging) -> None:
+        if self.delivery.settle(source):
+            self.aborts = 0
+            self.observer.commit(source.lag())
 
-    def _drain(self, budget_ms: float, why: str) -> None:
-        """Waits for deliveries within a budget and commits what is confirmed."""
-        assert self.source is not None
-        until_ms = min(self.ends_at_ms, self.clock.ticks_ms() + budget_ms)
-        self.ledger.committable()
-        while self.ledger.pending and (left_ms := until_ms - self.clock.ticks_ms()) > 0:
-            self.publisher.poll(int(min(left_ms, IDLE_MS_MAX)))
-            self.ledger.committable()
-        if self.ledger.pending:
-            self.report("drain.incomplete", {"why": why, "batches": len(self.ledger.pending)})
-        try:
-            self.ledger.note_committed(self.source.commit(self.ledger.committable(), wait=True))
-        except TransientError as error:
-            self.report("drain.not_committed", {"why": why, "error": str(error)})
+    def _begin_again(self, source: Lagging, why: str) -> None:
+        """After an aborted transaction: everything since the last commit is read again."""
+        self.aborts += 1
+        self.report("transaction.aborted", {"why": why, "in_a_row": self.aborts})
+        self.observer.aborted()
+        attempt = 0
+        while not self.stop.is_set():
+            try:
+                self.delivery.recover()
+                positions = source.rewind()
+            except TransientError as error:
+                attempt += 1
+                self.status.enter(State.WAITING, str(error))
+                self._linger(source, pause_ms(attempt), settling=False)
+            else:
+                self.ledger.restart(positions)
+                break
+        if self.aborts > 1:  # each costs a fetch of everything that was read ahead
+            self.status.enter(State.WAITING, why)
+            self._linger(source, pause_ms(self.aborts), settling=False)
 
     def _halt(self, source: Lagging, why: str) -> None:
         """Stands still, not ready, as a member of the group, until told to stop."""
@@ -278,12 +295,6 @@ class Worker:
                 self._linger(source, HOLD_AFTER_MS)
             except HaltError as error:
                 self.status.enter(State.HALTED, str(error))
-
-
-def _picked(outbound: Outbound, kept: list[int]) -> Outbound:
-    """Those predictions alone, in that order."""
-    headers = None if outbound.headers is None else [outbound.headers[at] for at in kept]
-    rows = outbound.rows[np.array(kept, dtype=np.intp)]
-    return Outbound(
-        outbound.topic, rows, [outbound.keys[at] for at in kept], [outbound.values[at] for at in kept], headers
-    )
+            except AbortedError as error:
+                self._begin_again(source, str(error))
+                self.status.enter(State.HALTED, why)

@@ -53,19 +53,20 @@ class Topics:
 
 
 @contextmanager
-def stream_topics(kafka: str, *, delete: bool = True, **settings: str) -> Iterator[Topics]:
+def stream_topics(kafka: str, *, delete: bool = True, copies: int = 1, **settings: str) -> Iterator[Topics]:
     """Makes the topics of a stream under names that no other test has, and deletes them when the block is left.
 
     `settings` are the output topic's, with underscores for dots. `delete` is off for a broker that ends with its test.
+    `copies` is the replication factor.
     """
     mark = uuid.uuid4().hex[:12]
     made = Topics(f"events.{mark}", f"predictions.{mark}", f"events.{mark}.dead-letter")
     own = {name.replace("_", "."): value for name, value in settings.items()}
     admin = AdminClient(_client(kafka))
     wanted = [
-        NewTopic(made.events, PARTITIONS, 1),
-        NewTopic(made.predictions, PARTITIONS, 1, config=own),
-        NewTopic(made.letters, PARTITIONS, 1),
+        NewTopic(made.events, PARTITIONS, copies),
+        NewTopic(made.predictions, PARTITIONS, copies, config=own),
+        NewTopic(made.letters, PARTITIONS, copies),
     ]
     for future in admin.create_topics(wanted, operation_timeout=30).values():
         future.result(WAIT_S_MAX)

@@ -193,10 +193,17 @@ def write_settings(
 
 
 @contextmanager
-def worker(config: Path, *arguments: str, name: str = "worker", ports: Sequence[int] | None = None) -> Iterator[Worker]:
+def worker(
+    config: Path,
+    *arguments: str,
+    name: str = "worker",
+    ports: Sequence[int] | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Worker]:
     """Starts `scorer worker` with these settings and ends it when the block is left. It need not be ready yet.
 
-    `ports` are the health ports of its streams, by default as `write_settings` chose them.
+    `ports` are the health ports of its streams, by default as `write_settings` chose them; `variables` are added to its
+    environment.
     """
     if ports is None:
         settings = tomllib.loads(config.read_text(encoding="utf-8"))
@@ -212,7 +219,7 @@ def worker(config: Path, *arguments: str, name: str = "worker", ports: Sequence[
             stdout=subprocess.PIPE,
             stderr=output,
             cwd=config.parent,
-            env=environment(),
+            env={**environment(), **(variables or {})},
         )
     assert leash.stdout is not None
     pid = int(leash.stdout.readline())

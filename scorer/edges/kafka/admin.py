@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
 from scorer.core.errors import ConfigError, TransientError
@@ -49,6 +50,25 @@ class KafkaAdmin:
         except KafkaException as error:
             raise TransientError(f"Kafka does not answer: {error.args[0]}") from error
         return {name: len(topic.partitions) for name, topic in found.topics.items() if topic.error is None}
+
+    def incarnations(self, topics: list[str]) -> dict[str, tuple[str, int]]:
+        """Per topic what tells it from one of the same name that was made anew, and its number of partitions.
+
+        Raises:
+            ConfigError: there is no such topic.
+            TransientError: no broker answers.
+        """
+        found: dict[str, tuple[str, int]] = {}
+        for name, future in self._admin.describe_topics(TopicCollection(topics), request_timeout=REQUEST_S_MAX).items():
+            try:
+                topic = future.result()
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise ConfigError(f"topic {name} does not exist; run: scorer setup") from error
+                raise TransientError(f"Kafka does not answer: {error.args[0]}") from error
+            identity = blake2b(str(topic.topic_id).encode(), digest_size=4).hexdigest()
+            found[name] = (identity, len(topic.partitions))
+        return found
 
     def message_bytes_max(self, topic: str) -> int:
         """The topic's max.message.bytes.

@@ -1,7 +1,8 @@
 """Records of one topic as micro-batches, as a member of a consumer group.
 
 Guarantees: a record that is returned belongs to a partition that is ours at that moment, offsets ascend within each
-partition, and none is skipped. Starting positions are chosen here: the committed one, else what `start` says.
+partition, and none is skipped. Starting positions are chosen here: the committed one, else what `start` says; or where
+the reader keeps them itself, the one that it has stored.
 """
 
 from __future__ import annotations
@@ -12,53 +13,51 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from scorer.core.errors import ConfigError, HaltError, ScorerError, TransientError
+from scorer.core.errors import HaltError, ScorerError, TransientError
 from scorer.core.ports import BatchLimits, Ownership
 from scorer.core.records import Closed, RecordBatch
+from scorer.edges.kafka.failures import failure_of
 from scorer.edges.kafka.messages import Report, as_batch, made, partition_of, sparingly
+from scorer.edges.kafka.positions import Stored, committed, lost_range, starting
+from scorer.edges.kafka.starts import Starts
 
-REQUEST_S_MAX = 10.0
 ASK_EVERY_S = 1.0
 ASK_S_MAX = 0.5
 """How often and how long a broker is asked for a sign of life while there is none."""
-_INVALID = -1001
-_PASSING = frozenset(
-    {
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TRANSPORT,
-        KafkaError._TIMED_OUT,
-        KafkaError._RESOLVE,
-        KafkaError._MAX_POLL_EXCEEDED,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-    }
-)
-"""Errors that librdkafka gets over by itself."""
-_FORBIDDEN = frozenset(
-    {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError._AUTHENTICATION,
-    }
-)
 
 
 class KafkaSource:
-    """Implements ports.Source. Driven by one thread; rebalance callbacks run inside poll and hold."""
+    """Implements ports.Source. Driven by one thread; rebalance callbacks run inside poll and hold.
+
+    Args:
+        properties: librdkafka's.
+        topic: what is read.
+        start: see positions.starting.
+        ownership: told of partitions that come and go.
+        report: for log lines.
+        stored: see positions.starting.
+        counted: counts starts that came to no good end; see starts.py.
+    """
 
     def __init__(
-        self, properties: Mapping[str, Any], topic: str, *, start: str, ownership: Ownership, report: Report
+        self,
+        properties: Mapping[str, Any],
+        topic: str,
+        *,
+        start: str,
+        ownership: Ownership,
+        report: Report,
+        stored: Stored | None = None,
+        counted: Starts | None = None,
     ) -> None:
         self._topic, self._start, self._ownership, self._report = topic, start, ownership, report
+        self._stored, self._counted = stored, counted
         self._incremental = "cooperative" in str(properties.get("partition.assignment.strategy", "")) or (
             properties.get("group.protocol") == "consumer"
         )
         self._floors: dict[int, int] = {}  # owned partition -> the next offset to hand out
+        self._starts: dict[int, int] = {}  # owned partition -> where reading began
+        self._ends: dict[int, int] = {}  # partition -> where its end was met last, if the client is asked to tell
         self._gathered: list[Message] = []
         self._disowned: set[int] = set()  # revoked or lost since the last look
         self._failure: ScorerError | None = None
@@ -130,6 +129,28 @@ class KafkaSource:
         taken_meanwhile, self._taken = self._taken, {}
         return taken_meanwhile
 
+    def membership(self) -> Any:
+        """See ports.Source. It is new after each rebalance, so it is never kept."""
+        return self._consumer.consumer_group_metadata()
+
+    def unfinished(self) -> Mapping[int, int]:
+        """See ports.Lagging."""
+        return {} if self._counted is None else self._counted.unfinished
+
+    def rewind(self) -> dict[int, int]:
+        """Reads on from what is committed, or from where reading began. Returns partition to the next offset.
+
+        Raises:
+            TransientError: the broker does not say what is committed.
+        """
+        self._gathered = []
+        known = committed(self._consumer, self._topic, list(self._floors))
+        positions = {partition: known.get(partition, self._starts[partition]) for partition in self._floors}
+        for partition, offset in positions.items():
+            self._consumer.seek(TopicPartition(self._topic, partition, offset))
+        self._floors.update(positions)
+        return positions
+
     def lag(self) -> dict[int, int]:
         """Partition to the number of offsets between the next one to hand out and the end, as last heard."""
         found = {}
@@ -138,6 +159,10 @@ class KafkaSource:
             if high >= 0:
                 found[partition] = max(0, high - floor)
         return found
+
+    def ends(self) -> Mapping[int, int]:
+        """Owned partition to the offset behind which nothing came; known with `enable.partition.eof` alone."""
+        return {partition: end for partition, end in self._ends.items() if partition in self._floors}
 
     def outage(self) -> str | None:
         """For people: why nothing can come, or None.
@@ -152,8 +177,10 @@ class KafkaSource:
                 self._ask_at_s = time.monotonic() + ASK_EVERY_S
         return self._outage
 
-    def close(self) -> None:
-        """Leaves the group at once."""
+    def close(self, orderly: bool = True) -> None:
+        """Leaves the group at once; `orderly` is not the end of a process by a bug."""
+        if orderly:
+            self._end_well(self._consumer, list(self._floors))  # a client that is closing is not answered any more
         self._closing = True
         self._consumer.close()
 
@@ -181,32 +208,24 @@ class KafkaSource:
             partition = partition_of(message)
             if partition not in self._floors:
                 return  # of one that is no longer ours
-            raise HaltError(self._lost_range(partition, self._floors[partition]) or str(error))
-        if error.code() in _FORBIDDEN:
-            raise ConfigError(f"{self._topic}: {error}")
-        if error.fatal() or error.code() not in _PASSING:
-            raise TransientError(f"the consumer of {self._topic} failed: {error}")
+            raise HaltError(lost_range(self._consumer, self._topic, partition, self._floors[partition]) or str(error))
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._ends[partition_of(message)] = message.offset() or 0
+            return
+        failure = failure_of(error, self._topic)
+        if failure is not None:
+            raise failure
         self._report("kafka.consumer_waits", {"error": str(error)})
-
-    def _lost_range(self, partition: int, position: int) -> str | None:
-        """For people: which offsets are gone, if the position is outside what the topic holds."""
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), REQUEST_S_MAX)
-        if low <= position <= high:
-            return None
-        lost = (
-            f"offsets {position} to {low - 1} are gone" if position < low else f"it ends at {high}, before {position}"
-        )
-        return (
-            f"{self._topic}/{partition}: {lost}; the topic was truncated or made anew. Set the group's position with "
-            "kafka-consumer-groups --reset-offsets and start again"
-        )
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
-            # A client that is closing answers no questions: it would sit out REQUEST_S_MAX for each.
-            positions = {} if self._closing else self._positions(consumer, partitions)
+            numbers = [each.partition for each in partitions]
+            # A client that is closing answers no questions: it would sit out its time for each.
+            positions = {} if self._closing else starting(consumer, self._topic, numbers, self._start, self._stored)
+            if self._counted is not None:
+                self._counted.begin(consumer, positions)
         except KafkaException as error:
-            self._failure = TransientError(f"no starting positions for {self._topic}: {error.args[0]}")
+            self._failure = TransientError(f"starts on {self._topic} cannot be counted: {error.args[0]}")
             positions = {}
         except ScorerError as error:
             self._failure = error
@@ -217,31 +236,22 @@ class KafkaSource:
         if self._held:
             consumer.pause(starts)
         self._floors.update(positions)
+        self._starts.update(positions)
         self._ownership.assigned(positions)
 
-    def _positions(self, consumer: Consumer, partitions: list[TopicPartition]) -> dict[int, int]:
-        positions: dict[int, int] = {}
-        fresh: list[TopicPartition] = []
-        for found in consumer.committed(partitions, REQUEST_S_MAX):
-            if found.error is not None:  # no answer is not "nothing committed"
-                raise KafkaException(found.error)
-            if found.offset != _INVALID:
-                positions[found.partition] = found.offset
-                lost = self._lost_range(found.partition, found.offset)
-                if lost is not None:
-                    raise HaltError(lost)
-                continue
-            low, high = consumer.get_watermark_offsets(found, REQUEST_S_MAX)
-            positions[found.partition] = low if self._start == "earliest" else high
-            fresh.append(TopicPartition(self._topic, found.partition, positions[found.partition]))
-        if fresh and self._start == "latest":  # else a crash before the first commit would move the start
-            consumer.commit(offsets=fresh, asynchronous=False)
-        return positions
-
-    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gone = [partition.partition for partition in partitions]
         self._ownership.revoked(gone)
+        if not self._closing:
+            self._end_well(consumer, gone)
         self._disown(gone)
+
+    def _end_well(self, consumer: Consumer, partitions: list[int]) -> None:
+        if self._counted is not None:
+            try:
+                self._counted.end(consumer, partitions)
+            except KafkaException as error:
+                self._report("kafka.commit_failed", {"error": str(error.args[0])})
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         gone = [partition.partition for partition in partitions]
@@ -252,6 +262,9 @@ class KafkaSource:
         self._disowned.update(partitions)
         for partition in partitions:
             self._floors.pop(partition, None)
+            self._starts.pop(partition, None)
+        if self._counted is not None:
+            self._counted.forget(partitions)
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         if error is not None:

@@ -73,14 +73,19 @@ def _bytes(value: Any) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
 
 
-def made(client: Callable[..., Client], properties: Mapping[str, Any], report: Report) -> Client:
-    """A client of librdkafka with these properties.
+def made(
+    client: Callable[..., Client],
+    properties: Mapping[str, Any],
+    report: Report,
+    heard: Callable[[str], None] = lambda _: None,
+) -> Client:
+    """A client of librdkafka with these properties; `heard` is told the lines of its log, in the thread that polls.
 
     Raises:
         ConfigError: librdkafka does not take one of them.
     """
     try:
-        return client(dict(properties), logger=librdkafka_log(report))
+        return client(dict(properties), logger=librdkafka_log(report, heard))
     except KafkaException as error:
         raise ConfigError(f"[kafka] librdkafka does not take the properties: {error.args[0].str()}") from error
 
@@ -98,12 +103,14 @@ def sparingly(report: Report, event: str) -> Callable[[KafkaError], None]:
     return say
 
 
-def librdkafka_log(report: Report) -> logging.Logger:
+def librdkafka_log(report: Report, heard: Callable[[str], None] = lambda _: None) -> logging.Logger:
     """A logger for one client: what librdkafka would print to stderr becomes log events."""
 
     class Forward(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            report("kafka.log", {"text": record.getMessage()})
+            text = record.getMessage()
+            report("kafka.log", {"text": text})
+            heard(text)
 
     logger = logging.Logger("librdkafka")
     logger.addHandler(Forward())

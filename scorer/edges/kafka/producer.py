@@ -26,19 +26,32 @@ HEADER_OVERHEAD_BYTES = 10
 class KafkaPublisher:
     """Implements ports.Publisher. Driven by one thread; delivery reports are served inside poll and publish.
 
-    `bytes_max` is what a topic takes, by its name. The client has but one limit for all of them, and what is over a
-    topic's own is refused by the broker only after it was handed over, which would be the end of this process.
+    Args:
+        properties: librdkafka's.
+        report: for log lines.
+        bytes_max: what a topic takes, by its name. The client has but one limit for all of them, and what is over a
+            topic's own is refused by the broker only after it was handed over, which would be the end of this process.
+        on_error, on_log: told of every error of the client, and of every line of its log, in the thread that polls.
+
+    Attributes:
+        producer: the client itself, for transactions.
     """
 
     def __init__(
-        self, properties: Mapping[str, Any], report: Report, bytes_max: Mapping[str, int] | None = None
+        self,
+        properties: Mapping[str, Any],
+        report: Report,
+        bytes_max: Mapping[str, int] | None = None,
+        on_error: Callable[[KafkaError], None] = lambda _: None,
+        on_log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._bytes_max = bytes_max or {}
         self._queue_rows_max = int(properties.get("queue.buffering.max.messages", 100_000))
         self._out = 0  # messages handed over and not yet reported on
         self._failure: str | None = None
         self._report, self._say_error = report, sparingly(report, "kafka.producer_error")
-        self._producer = made(Producer, {**properties, "error_cb": self._on_error}, report)
+        self._tell_error = on_error
+        self.producer = made(Producer, {**properties, "error_cb": self._on_error}, report, on_log)
 
     def publish(self, outbound: Outbound, letters: Sequence[DeadLetter], batch: InFlight) -> list[int]:
         """See ports.Publisher. Waits while the client's queue is full.
@@ -62,13 +75,18 @@ class KafkaPublisher:
 
     def poll(self, wait_ms: int) -> None:
         """See ports.Publisher."""
-        self._producer.poll(wait_ms / 1000)
+        self.producer.poll(wait_ms / 1000)
         if self._failure is not None:
             raise TransientError(f"a delivery failed: {self._failure}")
 
+    def forget(self) -> None:
+        """Drops what came of earlier messages: they belonged to a transaction that was aborted."""
+        self.producer.poll(0)
+        self._failure = None
+
     def close(self, wait_ms_max: int) -> int:
         """Waits for what is under way. Returns how many messages are still not confirmed."""
-        return int(self._producer.flush(wait_ms_max / 1000))
+        return int(self.producer.flush(wait_ms_max / 1000))
 
     def _publish_rows(self, outbound: Outbound, reported: Callable[..., None]) -> list[int]:
         too_large: list[int] = []
@@ -80,7 +98,7 @@ class KafkaPublisher:
                 {"key": key, "value": value}
                 for key, value in zip(outbound.keys[start:stop], outbound.values[start:stop], strict=True)
             ]
-            taken = self._producer.produce_batch(outbound.topic, rows, on_delivery=reported)
+            taken = self.producer.produce_batch(outbound.topic, rows, on_delivery=reported)
             self._out += taken
             if taken < len(rows):
                 too_large += self._retry(outbound, start, rows, reported)
@@ -131,7 +149,7 @@ class KafkaPublisher:
         while True:
             self._room()
             try:
-                self._producer.produce(topic, on_delivery=reported, **fields)
+                self.producer.produce(topic, on_delivery=reported, **fields)
             except BufferError:
                 self.poll(int(QUEUE_WAIT_S * 1000))
                 continue
@@ -160,6 +178,7 @@ class KafkaPublisher:
 
     def _on_error(self, error: KafkaError) -> None:
         self._say_error(error)
+        self._tell_error(error)
         if error.fatal():
             self._failure = f"fatal: {error}"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
-from scorer.core.errors import ConfigError, TransientError
+from scorer.core.errors import ConfigError, HaltError, TransientError
 from scorer.core.records import Closed, RecordBatch
 from scorer.edges.kafka.messages import Report, as_batch, made
 
@@ -15,19 +15,33 @@ REQUEST_S_MAX = 10.0
 
 
 class KafkaReader:
-    """Reads committed records of some topics, from their beginning or from now on."""
+    """Reads committed records of some topics, from their beginning or from now on.
 
-    def __init__(self, properties: Mapping[str, Any], topics: list[str], *, start: str, report: Report) -> None:
+    `positions` say otherwise for single partitions: (topic, partition) to the next offset. With any, even none of them,
+    offsets that are out of range are an error; without, reading starts over silently.
+    """
+
+    def __init__(
+        self,
+        properties: Mapping[str, Any],
+        topics: list[str],
+        *,
+        start: str,
+        report: Report,
+        positions: Mapping[tuple[str, int], int] | None = None,
+    ) -> None:
         own = {
             "group.id": "unused",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "isolation.level": "read_committed",
         }
-        self._consumer = made(Consumer, {"fetch.wait.max.ms": 10, **properties, **own}, report)
+        strict = {} if positions is None else {"auto.offset.reset": "error"}
+        otherwise = OFFSET_BEGINNING if start == "earliest" else OFFSET_END
+        self._consumer = made(Consumer, {"fetch.wait.max.ms": 10, **properties, **own, **strict}, report)
         try:
             self._partitions = [
-                TopicPartition(topic, partition, OFFSET_BEGINNING if start == "earliest" else OFFSET_END)
+                TopicPartition(topic, partition, (positions or {}).get((topic, partition), otherwise))
                 for topic in topics
                 for partition in self._numbers(topic)
             ]
@@ -41,6 +55,7 @@ class KafkaReader:
 
         Raises:
             TransientError: the broker refuses, or the client has failed.
+            HaltError: a position that was given is no longer in its topic.
         """
         by_topic: dict[str, list[Any]] = {}
         first = self._consumer.poll(wait_ms_max / 1000)
@@ -50,18 +65,38 @@ class KafkaReader:
             error = message.error()
             if error is None:
                 by_topic.setdefault(str(message.topic()), []).append(message)
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+                raise HaltError(f"{message.topic()}/{message.partition()}: the position is out of range")
             elif error.fatal():
                 raise TransientError(f"reading {message.topic()} failed: {error}")
         return [as_batch(topic, messages, Closed.IDLE) for topic, messages in by_topic.items()]
 
     def ends(self) -> dict[tuple[str, int], int]:
         """Topic and partition to the offset behind the last record, as it is now; without those that hold none."""
-        found: dict[tuple[str, int], int] = {}
-        for each in self._partitions:
-            low, high = self._consumer.get_watermark_offsets(each, REQUEST_S_MAX)
-            if low < high:
-                found[each.topic, each.partition] = high
-        return found
+        return {place: high for place, (low, high) in self.bounds().items() if low < high}
+
+    def bounds(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """Topic and partition to the first offset there is and the one behind the last, as they are now.
+
+        Raises:
+            TransientError: the broker does not answer.
+        """
+        try:
+            return {
+                (each.topic, each.partition): self._consumer.get_watermark_offsets(each, REQUEST_S_MAX)
+                for each in self._partitions
+            }
+        except KafkaException as error:
+            raise TransientError(f"Kafka does not answer: {error.args[0]}") from error
+
+    def partitions(self) -> dict[str, int]:
+        """How many partitions each topic has by now.
+
+        Raises:
+            TransientError: the broker does not answer.
+            ConfigError: a topic is gone.
+        """
+        return {topic: len(self._numbers(topic)) for topic in sorted({each.topic for each in self._partitions})}
 
     def close(self) -> None:
         """Ends reading."""

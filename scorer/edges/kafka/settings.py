@@ -15,6 +15,14 @@ PROFILES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
 """Consumer and producer properties by name. Paced lets the broker gather records: batches of one at middle load
 choke it. Eager is better below about 1,000 events a second. Figures: docs/why.md."""
 
+CLASSIC: Mapping[str, Any] = {
+    "partition.assignment.strategy": "cooperative-sticky",
+    "session.timeout.ms": 10_000,
+    "heartbeat.interval.ms": 3_000,
+}
+"""Only for the classic group protocol; in the newer one the broker has its own. A member that was killed keeps its
+partitions for the session's time-out: with librdkafka's 45 s a restarted worker waited 45 s for its own."""
+
 BATCH_BYTES_MAX = 1_000_000
 """librdkafka's own default."""
 
@@ -23,7 +31,7 @@ def consumer_properties(user: Mapping[str, Any], group: str, profile: str) -> di
     """Properties of a stream's consumer. Offsets are ours alone to commit; nothing is ever skipped silently."""
     classic = user.get("group.protocol", "classic") == "classic"  # in the newer one the broker assigns
     return {
-        **({"partition.assignment.strategy": "cooperative-sticky"} if classic else {}),
+        **(CLASSIC if classic else {}),
         "queued.max.messages.kbytes": 16_384,
         "fetch.queue.backoff.ms": 50,
         "check.crcs": True,
@@ -57,4 +65,18 @@ def producer_properties(
         **user,
         "enable.idempotence": True,
         "message.timeout.ms": 0,
+    }
+
+
+def transactional(properties: Mapping[str, Any], transactional_id: str, timeout_ms: int) -> dict[str, Any]:
+    """A producer's properties for transactions; every time-out is derived from theirs.
+
+    A message must be given up before its transaction is, and a request before its message (librdkafka demands it).
+    """
+    return {
+        **properties,
+        "transactional.id": transactional_id,
+        "transaction.timeout.ms": timeout_ms,
+        "message.timeout.ms": timeout_ms,
+        "socket.timeout.ms": max(900, timeout_ms - 200),
     }

@@ -30,6 +30,7 @@ UNITS = {
     "rows_max": "records",
     "_rows": "records",
     "ratio_max": "share",
+    "_h": "h",
 }
 
 
@@ -38,10 +39,18 @@ def _fields() -> dict[str, FieldInfo]:
     for name, field in Settings.model_fields.items():
         if name not in ("kafka", "streams"):
             inner: Mapping[str, FieldInfo] | None = getattr(field.annotation, "model_fields", None)
-            found |= {f"{name}.{key}": value for key, value in inner.items()} if inner else {name: field}
+            found |= _leaves(name, inner) if inner else {name: field}
     return found | {
         f"streams.NAME.{field.validation_alias or name}": field for name, field in Stream.model_fields.items()
     }
+
+
+def _leaves(name: str, fields: Mapping[str, FieldInfo]) -> dict[str, FieldInfo]:
+    found = {}
+    for key, field in fields.items():
+        inner: Mapping[str, FieldInfo] | None = getattr(field.annotation, "model_fields", None)
+        found |= _leaves(f"{name}.{key}", inner) if inner else {f"{name}.{key}": field}
+    return found
 
 
 FIELDS = _fields()

@@ -58,11 +58,15 @@ def test_two_streams_may_read_one_topic(load: Load) -> None:
     assert len(load(LEAD + shadow).settings.streams) == 2
 
 
-def test_exactly_once_is_refused_as_not_built(load: Load) -> None:
-    with pytest.raises(
-        ConfigError, match=r'streams.lead.delivery = "exactly_once" is not built yet: use "at_least_once"'
-    ):
-        load(LEAD + 'delivery = "exactly_once"')
+def test_exactly_once_is_a_streams_own_choice(load: Load) -> None:
+    assert load(LEAD + 'delivery = "exactly_once"').settings.stream("lead").delivery == "exactly_once"
+    assert load(LEAD).settings.stream("lead").delivery == "at_least_once"
+
+
+def test_a_transaction_is_committed_long_before_the_broker_aborts_it(load: Load) -> None:
+    assert load("[transaction]\nevery_ms = 500\ntimeout_ms = 1500").settings.transaction.every_ms == 500
+    with pytest.raises(ConfigError, match=r"transaction.every_ms = 501 is more than a third of transaction.timeout_ms"):
+        load("[transaction]\nevery_ms = 501\ntimeout_ms = 1500")
 
 
 @pytest.mark.parametrize("topic", ["a b", "", "x" * 250, "a/b"])

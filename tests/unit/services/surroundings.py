@@ -7,40 +7,28 @@ offset of a partition that is not ours is committed, and no batch is handed over
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
 import numpy as np
 
-from scorer.core.errors import TransientError
-from scorer.core.offsets import InFlight
-from scorer.core.records import Closed, DeadLetter, Outbound, RecordBatch, Scored
+from scorer.core.errors import ScorerError, TransientError
+from scorer.core.records import Closed, DeadLetter, RecordBatch, Scored
 from scorer.core.state import State, Status
-from scorer.core.strict import record_decoder
-from scorer.core.wire import PREFIX_BYTES
+from scorer.services.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from scorer.services.schemas import Schemas
-from scorer.services.worker import IN_FLIGHT_BATCHES_MAX, Limits, Worker
+from scorer.services.worker import Limits, Worker
+from tests.unit.services.neighbours import Message, Place, WorldObserver, WorldPublisher, WorldSource, WorldTransactions
 from tests.unit.services.samples import BASE_MS, EVENT_ID, EVENT_TEXT, lead, recipe
 
 START_MS = 1_000_000.0
 GRACE_MS = 10_000
+TIMEOUT_MS = 10_000
 TOPIC, LETTERS = "events.new-lead", "events.new-lead.dead-letter"
 
 Step = Callable[[], RecordBatch | None]
-Place = tuple[int, int]
-"""Partition and offset of a record."""
-
-
-@dataclass
-class Delivery:
-    """A message on its way: which record it is about, and whether it is a dead letter."""
-
-    place: Place
-    kind: str
-    batch: InFlight
-    confirmed: bool = False
 
 
 @dataclass
@@ -56,10 +44,18 @@ class World:
         too_large: offsets whose predictions the broker does not take.
         failure: what a delivery report says that is not good.
         away: what the source says of its broker.
+        exactly_once: whether it delivers in transactions, of 100 ms or 5 records.
+        commits_fail, recovers_fail: what the next of these calls raise.
+        visible: what readers of committed records see, with transactions.
         log: what happened, in order.
     """
 
     limits: Limits = field(default_factory=Limits)
+    commit_every_ms: int = 500
+    exactly_once: bool = False
+    commits_fail: deque[ScorerError] = field(default_factory=deque)
+    recovers_fail: deque[ScorerError] = field(default_factory=deque)
+    visible: list[tuple[Place, str]] = field(default_factory=list)
     texts: dict[int, str] = field(default_factory=lambda: {EVENT_ID: EVENT_TEXT})
     steps: deque[Step] = field(default_factory=deque)
     holds: deque[Callable[[], object]] = field(default_factory=deque)
@@ -71,7 +67,7 @@ class World:
     away: str | None = None
     ms: float = START_MS
     log: list[tuple[Any, ...]] = field(default_factory=list)
-    deliveries: list[Delivery] = field(default_factory=list)
+    deliveries: list[Message] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
     tombstones: set[Place] = field(default_factory=set)
     polled: set[Place] = field(default_factory=set)
@@ -86,22 +82,27 @@ class World:
         self.worker = Worker(
             group="scorer.lead",
             dead_letter_topic=LETTERS,
-            publisher=_Publisher(self),
+            delivery=self._delivery(),
             schemas=Schemas(self, self.report, grace_ms_max=GRACE_MS),
             recipe=recipe(),
             clock=self,
-            observer=_Observer(self),
+            observer=WorldObserver(self),
             report=self.report,
             status=self.status,
             stop=self.stop,
             limits=self.limits,
         )
 
+    def _delivery(self) -> Delivery:
+        if self.exactly_once:
+            return ExactlyOnce(WorldTransactions(self), self, self.report, 100, 5, TIMEOUT_MS)
+        return AtLeastOnce(WorldPublisher(self), self, self.report, self.commit_every_ms)
+
     def run(self, *steps: Step) -> None:
         """Runs the worker through these steps, then stops it and leaves the group as the consumer's close does."""
         self.steps.extend(steps)
         try:
-            self.worker.run(_Source(self))
+            self.worker.run(WorldSource(self))
         finally:
             if self.owned:
                 self.revoke(*self.owned)
@@ -200,100 +201,3 @@ class World:
 
     def report(self, event: str, fields: Mapping[str, Any]) -> None:
         self.log.append(("report", event, fields))
-
-
-@dataclass
-class _Source:
-    world: World
-    taken: dict[int, int] = field(default_factory=dict)
-
-    def poll(self, *_: object) -> RecordBatch | None:
-        world = self.world
-        world.log.append(("poll", world.ms))
-        if not world.steps:
-            world.stop.set()
-            return None
-        found = world.steps.popleft()()
-        world.advance(0 if found is not None else 1)
-        return found
-
-    def hold(self, wait_ms: int) -> None:
-        self.world.log.append(("hold", self.world.ms))
-        self.world.advance(max(wait_ms, 0.1))
-        if self.world.holds:
-            self.world.holds.popleft()()
-
-    def commit(self, offsets: Mapping[int, int], wait: bool) -> Mapping[int, int]:
-        world = self.world
-        for partition, offset in offsets.items():
-            assert partition in world.owned, "an offset of a partition that is not ours"
-            confirmed = {each.place for each in world.deliveries if each.confirmed} | world.tombstones
-            unconfirmed = {place for place in world.polled - confirmed if place[0] == partition and place[1] < offset}
-            assert not unconfirmed, "an offset before everything up to it is confirmed"
-        taken, self.taken = self.taken, {}
-        if offsets:
-            world.log.append(("commit", dict(offsets), wait, world.ms))
-        if world.refuses:
-            if wait:
-                raise TransientError("the coordinator is away")
-            return taken
-        world.committed.update(offsets)
-        if wait:
-            return {**taken, **offsets}
-        self.taken = dict(offsets)
-        return taken
-
-    def outage(self) -> str | None:
-        return self.world.away
-
-    def lag(self) -> dict[int, int]:
-        return dict.fromkeys(self.world.owned, 0)
-
-
-@dataclass
-class _Publisher:
-    world: World
-
-    def publish(self, outbound: Outbound, letters: Sequence[DeadLetter], batch: InFlight) -> list[int]:
-        world = self.world
-        before = {id(each.batch) for each in world.deliveries if not each.confirmed} - {id(batch)}
-        assert len(before) <= IN_FLIGHT_BATCHES_MAX, "more than one batch ahead"
-        too_large: list[int] = []
-        for letter in letters:
-            notes = {name: (text or b"").decode() for name, text in letter.headers}
-            place = int(notes["__connect.errors.partition"]), int(notes["__connect.errors.offset"])
-            world.letters.append(letter)
-            world.deliveries.append(Delivery(place, "letter", batch))
-        decode = record_decoder(recipe().writer)
-        for at, value in enumerate(outbound.values):
-            made = decode(value, PREFIX_BYTES)
-            place = made["source_partition"], made["source_offset"]
-            if place[1] in world.too_large:
-                too_large.append(at)
-            else:
-                world.deliveries.append(Delivery(place, "prediction", batch))
-        world.log.append(("publish", len(outbound), len(letters), world.ms))
-        return too_large
-
-    def poll(self, wait_ms: int) -> None:
-        world = self.world
-        if world.failure:
-            raise TransientError(f"a delivery failed: {world.failure}")
-        if world.silent:
-            world.advance(wait_ms)
-            return
-        for each in world.deliveries:
-            if not each.confirmed:
-                each.confirmed = True
-                each.batch.outstanding -= 1
-
-
-@dataclass
-class _Observer:
-    world: World
-
-    def batch(self, _: RecordBatch, scored: Scored, *__: object) -> None:
-        self.world.scored.append(scored)
-
-    def commit(self, lag: Mapping[int, int]) -> None:
-        self.world.log.append(("lag", lag))

@@ -12,7 +12,6 @@ import pytest
 
 from scorer.core.errors import ConfigError, TransientError
 from scorer.core.state import State
-from scorer.services.worker import Limits
 from tests.unit.services.samples import BAD, EVENT_TEXT, LATE_ID, lead
 from tests.unit.services.surroundings import World
 
@@ -132,7 +131,7 @@ def test_metrics_count_a_prediction_that_is_too_large_as_rejected() -> None:
 
 
 def test_offsets_are_committed_by_time_not_by_batch() -> None:
-    world = World(limits=Limits(commit_every_ms=500))
+    world = World(commit_every_ms=500)
     steps = [step for offset in range(100) for step in (world.leads(offset), world.idle(19))]
     world.run(world.assign(0), *steps)
     assert len(commits(world)) <= 6

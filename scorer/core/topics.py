@@ -1,0 +1,75 @@
+"""What a stream's topics must hold for its guarantee to be true: found weak points, for people. Decided purely."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+REPLICAS_MIN = 3
+IN_SYNC_MIN = 2
+LETTER_HEADERS_BYTES = 4096
+"""What a dead letter's own headers take beside the record's, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A topic as the broker has it.
+
+    Attributes:
+        name: the topic.
+        replicas: copies of the partition that has the fewest.
+        settings: Kafka's own names and values.
+    """
+
+    name: str
+    replicas: int
+    settings: Mapping[str, str]
+
+    def number(self, name: str) -> int:
+        """A setting as a number; -1, as Kafka has it, for none or no limit."""
+        return int(self.settings.get(name, "-1"))
+
+
+def weak_points(
+    source: Held, predictions: Held, letters: Held, internal: list[Held], *, recovery_h: int, exactly_once: bool
+) -> list[str]:
+    """What in the topics of one stream is weaker than its guarantee needs, each with what to do.
+
+    Args:
+        source, predictions, letters: its topics.
+        internal: Kafka's own, for offsets and transactions, where they are there already.
+        recovery_h: hours for which an outage of the scorer must lose nothing.
+        exactly_once: whether the stream is delivered exactly once.
+    """
+    found = []
+    for held in (source, predictions, letters, *(internal if exactly_once else [])):
+        if held.replicas < REPLICAS_MIN:
+            found.append(
+                f"{held.name} has {held.replicas} copy of each partition, {REPLICAS_MIN} are needed to survive a broker"
+            )
+        elif held.number("min.insync.replicas") < IN_SYNC_MIN:
+            found.append(f"{held.name} has min.insync.replicas below {IN_SYNC_MIN}: an acknowledged record may be lost")
+    kept_ms = source.number("retention.ms")
+    if "compact" not in source.settings.get("cleanup.policy", "delete") and 0 <= kept_ms < recovery_h * 3_600_000:
+        found.append(
+            f"{source.name} keeps records for {kept_ms / 3_600_000:.1f} h, less than checks.recovery_h = {recovery_h}: "
+            "a longer outage loses events; raise its retention.ms"
+        )
+    if "compact" in letters.settings.get("cleanup.policy", "delete"):
+        found.append(f"{letters.name} is compacted: later dead letters of a key would drop earlier ones; use delete")
+    needed = source.number("max.message.bytes") + LETTER_HEADERS_BYTES
+    if letters.number("max.message.bytes") < needed:
+        found.append(
+            f"{letters.name} takes {letters.number('max.message.bytes')} bytes, the largest record of {source.name} "
+            f"needs {needed} with its headers: its bytes would be left out; raise max.message.bytes"
+        )
+    return found
+
+
+def time_outs_in_order(timeout_ms: int, broker_max_ms: int) -> list[str]:
+    """What is wrong with a transaction's time-out against the broker's `transaction.max.timeout.ms`."""
+    if timeout_ms > broker_max_ms:
+        return [
+            f"transaction.timeout_ms = {timeout_ms} is above the broker's transaction.max.timeout.ms = {broker_max_ms}"
+        ]
+    return []

@@ -1,0 +1,68 @@
+"""How often a partition was begun at its position and never left in good order: the sign of a record that kills.
+
+The count is the metadata of the group's committed offset, so it survives the machine. It is raised when a partition is
+taken, cleared when it is left in good order, and gone with the next commit that moves the offset, which carries none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from confluent_kafka import Consumer, TopicPartition
+
+from scorer.core.sandbox import mark, starts_of
+from scorer.edges.kafka.positions import REQUEST_S_MAX
+
+END_S_MAX = 2.0
+"""A count that cannot be cleared costs a slow start at worst, and leaving has a budget."""
+
+
+class Starts:
+    """The counts of one member's partitions."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._marked: dict[int, int] = {}
+        self.unfinished: dict[int, int] = {}
+
+    def begin(self, consumer: Consumer, positions: Mapping[int, int]) -> None:
+        """Raises the counts of partitions that were just taken, from these positions.
+
+        `unfinished` then says how often each was begun there before and not left in good order.
+
+        Raises:
+            KafkaException: the broker does not say what was counted.
+        """
+        asked = [TopicPartition(self._topic, partition) for partition in positions]
+        raised = []
+        for found in consumer.committed(asked, REQUEST_S_MAX):
+            position = positions[found.partition]
+            before = starts_of(found.metadata) if found.offset == position else 0
+            self.unfinished[found.partition], self._marked[found.partition] = before, position
+            raised.append(TopicPartition(self._topic, found.partition, position, mark(before + 1)))
+        if raised:
+            consumer.commit(offsets=raised, asynchronous=False)
+
+    def end(self, consumer: Consumer, partitions: Sequence[int]) -> None:
+        """Clears the counts of partitions that are left in good order, where they still stand.
+
+        Raises:
+            KafkaException: the broker does not take it.
+        """
+        marked = [TopicPartition(self._topic, partition) for partition in partitions if partition in self._marked]
+        if not marked:
+            return
+        stand = [
+            TopicPartition(self._topic, found.partition, found.offset)
+            for found in consumer.committed(marked, END_S_MAX)
+            if found.offset == self._marked[found.partition] and starts_of(found.metadata)
+        ]
+        if stand:
+            consumer.commit(offsets=stand, asynchronous=False)
+        self.forget(partitions)
+
+    def forget(self, partitions: Sequence[int]) -> None:
+        """These are no longer ours."""
+        for partition in partitions:
+            self._marked.pop(partition, None)
+            self.unfinished.pop(partition, None)

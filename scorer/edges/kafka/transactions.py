@@ -1,0 +1,213 @@
+"""Predictions, dead letters and input offsets in one Kafka transaction.
+
+Guarantees: what `commit` returned from is committed, whole; what raised AbortedError is either not there or committed
+whole, and the group's committed offsets tell which. librdkafka 2.16 lacks KIP-890, so a request that was answered late
+may end a later transaction of the same producer. Therefore every call of which nobody can say what came of it, and
+every time-out or broken connection while a transaction was open, is followed by a new producer: its new epoch makes
+the broker refuse whatever the old one still had on its way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from scorer.core.errors import AbortedError, FencedError, TransientError
+from scorer.core.offsets import InFlight
+from scorer.core.records import DeadLetter, Outbound
+from scorer.core.transactions import Failure, Verdict, verdict
+from scorer.edges.kafka.messages import Report
+from scorer.edges.kafka.producer import KafkaPublisher
+
+INIT_S_MAX = 5.0
+RETRY_PAUSE_S = 0.05
+_FENCES = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
+_INDEFINITE = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT})
+_LOST = ("REQTMOUT", "FAIL")
+"""How the log's lines begin that tell of a request without answer and of a connection that broke. A single broken
+connection is no error to the client: it connects again and sends EndTxn once more, and says so in its log alone."""
+
+
+class KafkaTransactions:
+    """Implements ports.Transactions. Driven by one thread.
+
+    Args:
+        properties: of the producer, `transactional.id` and `transaction.timeout.ms` among them.
+        topic: the input topic, whose offsets are committed.
+        report: for log lines.
+        bytes_max: see KafkaPublisher.
+        reached: told by name of the places where the fault tests end the process.
+    """
+
+    def __init__(
+        self,
+        properties: Mapping[str, Any],
+        topic: str,
+        report: Report,
+        bytes_max: Mapping[str, int] | None = None,
+        reached: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._properties, self._topic, self._report, self._bytes_max = properties, topic, report, bytes_max
+        self._reached = reached
+        self._timeout_s = int(properties["transaction.timeout.ms"]) / 1000
+        self._publisher: KafkaPublisher | None = None
+        self._opened_s: float | None = None
+        self._indefinite = self._fenced = False
+
+    def begin(self) -> None:
+        """See ports.Transactions."""
+        if self._opened_s is None:
+            publisher = self._ready()
+            publisher.producer.poll(0)  # what the log says of the last transaction, if it came late
+            if self._indefinite:
+                self._renew()
+                publisher = self._ready()
+            self._indefinite = False
+            self._opened_s = time.monotonic()
+            self._call("begin", publisher.producer.begin_transaction)
+
+    def publish(self, outbound: Outbound, letters: Sequence[DeadLetter], batch: InFlight) -> list[int]:
+        """See ports.Publisher; in the open transaction.
+
+        Raises:
+            AbortedError: the client takes no more; the transaction has failed.
+        """
+        try:
+            return self._ready().publish(outbound, letters, batch)
+        except TransientError as error:
+            raise AbortedError(str(error)) from error
+
+    def poll(self, wait_ms: int) -> None:
+        """See ports.Publisher.
+
+        Raises:
+            AbortedError: a delivery has failed, so the transaction has.
+        """
+        if self._publisher is None:
+            return
+        try:
+            self._publisher.poll(wait_ms)
+        except TransientError as error:
+            raise AbortedError(str(error)) from error
+
+    def commit(self, offsets: Mapping[int, int], membership: Any, wait_ms_max: float | None = None) -> None:
+        """See ports.Transactions."""
+        assert offsets, "the client would take no offsets at all for nothing to do, and commit the rest"
+        producer, wait_s = self._ready().producer, -1.0 if wait_ms_max is None else wait_ms_max / 1000
+        wanted = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+        self._call("offsets", lambda: producer.send_offsets_to_transaction(wanted, membership, wait_s), wait_s)
+        self._reached("offsets_sent")
+        self._reached("before_commit")
+        self._call("commit", lambda: producer.commit_transaction(wait_s), wait_s)
+        self._reached("after_commit")
+        self._opened_s = None
+        producer.poll(0)
+        if self._indefinite:
+            self._renew()
+
+    def recover(self) -> None:
+        """See ports.Transactions."""
+        if self._publisher is not None and self._opened_s is not None:
+            producer = self._publisher.producer
+            try:
+                self._call("abort", lambda: producer.abort_transaction(-1))
+                self._publisher.forget()
+            except AbortedError as error:
+                self._report("transaction.producer_renewed", {"why": str(error)})
+                self._give_up()
+            if self._indefinite:
+                self._give_up()
+        self._opened_s = None
+        self._ready()
+
+    def close(self, wait_ms_max: int) -> int:
+        """Aborts what is open, so that no reader waits for it. Returns 0: nothing else can be under way."""
+        if self._publisher is not None and self._opened_s is not None:
+            try:
+                self._publisher.producer.abort_transaction(wait_ms_max / 1000)
+            except KafkaException as error:
+                self._report("transaction.left_open", {"why": f"the broker aborts it in time: {error.args[0]}"})
+        self._give_up()
+        return 0
+
+    def _ready(self) -> KafkaPublisher:
+        """The producer, made and made known to the coordinator if there is none.
+
+        Raises:
+            TransientError: the coordinator does not answer.
+            FencedError: see core.transactions.
+        """
+        if self._fenced:
+            raise FencedError("fenced before: a new producer would take the id back")
+        if self._publisher is None:
+            made = KafkaPublisher(self._properties, self._report, self._bytes_max, self._on_error, self._on_log)
+            try:
+                made.producer.init_transactions(INIT_S_MAX)
+            except KafkaException as error:
+                raise TransientError(f"the transaction coordinator does not answer: {error.args[0]}") from error
+            self._publisher, self._indefinite = made, False
+        return self._publisher
+
+    def _renew(self) -> None:
+        self._report("transaction.producer_renewed", {"why": "a request of the last transaction was not answered"})
+        self._give_up()
+
+    def _give_up(self) -> None:
+        if self._publisher is not None:
+            self._publisher.producer.purge()
+            self._publisher = None
+        self._opened_s = None
+
+    def _call(self, name: str, call: Callable[[], object], wait_s: float = -1.0) -> None:
+        """Makes one transactional call until it succeeds, with the same arguments each time.
+
+        Raises:
+            AbortedError: the transaction is over, or has to be.
+            FencedError: another instance has our id.
+        """
+        until_s = time.monotonic() + (self._timeout_s if wait_s < 0 else wait_s)
+        while (error := _error_of(call)) is not None:
+            self._indefinite |= error.code() in _INDEFINITE
+            meant = verdict(self._failure(error), self._timeout_s * 1000)
+            self._report("transaction.call_failed", {"call": name, "error": str(error), "verdict": meant.name})
+            if meant is Verdict.FENCED:
+                self._fenced = True
+                self._give_up()
+                raise FencedError(
+                    f"transactional.id {self._properties['transactional.id']} is in use elsewhere: give each instance "
+                    "of a stream its own transaction.slot"
+                )
+            if meant is Verdict.ABORT:
+                raise AbortedError(f"{name}: {error}")
+            if meant is Verdict.RECYCLE or time.monotonic() > until_s:
+                self._give_up()
+                raise AbortedError(f"{name}: {error}")
+            time.sleep(RETRY_PAUSE_S)
+
+    def _failure(self, error: KafkaError) -> Failure:
+        age_s = 0.0 if self._opened_s is None else time.monotonic() - self._opened_s
+        return Failure(
+            fatal=error.fatal(),
+            abortable=error.txn_requires_abort(),
+            retriable=error.retriable(),
+            fence=error.code() in _FENCES,
+            age_ms=age_s * 1000,
+        )
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._indefinite |= error.code() in _INDEFINITE
+
+    def _on_log(self, text: str) -> None:
+        self._indefinite |= text.startswith(_LOST)
+
+
+def _error_of(call: Callable[[], object]) -> KafkaError | None:
+    try:
+        call()
+    except KafkaException as exception:
+        error: KafkaError = exception.args[0]
+        return error
+    return None

@@ -1,0 +1,145 @@
+"""A process that scores one record at a time and may die of it.
+
+It is started anew (spawn), holds the model and the schemas, and knows no Kafka. One record and one answer are on the
+way at a time, so that a death has one cause.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from scorer.core.bundle import Bundle
+from scorer.core.compose import Origin
+from scorer.core.decode import decode
+from scorer.core.model import load_model
+from scorer.core.records import RecordBatch, Scored
+from scorer.core.sandbox import Death, End, end_of
+from scorer.core.schema import WriterSchema, writer_schema
+from scorer.core.scoring import Recipe, score_batch
+from scorer.core.wire import split_frames
+
+START_S_MAX = 120.0
+RECORD_S_MAX = 30.0
+_DECODED = "decoded"
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a recipe is made of, as it can be sent to another process."""
+
+    bundle: Bundle
+    writer_id: int
+    writer_text: str
+    topic: str
+    origin: Origin
+    trace: bool
+    value_bytes_max: int
+
+
+class Sandbox:
+    """Implements ports.Sandbox.
+
+    Args:
+        recipe: what to score with.
+        value_bytes_max: longer values are rejected unread.
+        record_s_max: a record that takes longer is said to hang.
+    """
+
+    def __init__(self, recipe: Recipe, value_bytes_max: int, record_s_max: float = RECORD_S_MAX) -> None:
+        self._recipe, self._value_bytes_max, self._record_s_max = recipe, value_bytes_max, record_s_max
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+
+    def score(self, record: RecordBatch, schemas: Mapping[int, WriterSchema | str], now_ms: int) -> Scored | Death:
+        """See ports.Sandbox."""
+        pipe = self._started()
+        known = {
+            number: (found, False) if isinstance(found, str) else (found.text, True)
+            for number, found in schemas.items()
+        }
+        decoded = False
+        try:
+            pipe.send((record, known, now_ms))
+            while pipe.poll(self._record_s_max):
+                answer = pipe.recv()
+                if answer != _DECODED:
+                    return self._judged(answer, decoded)
+                decoded = True
+        except (EOFError, OSError):
+            return self._died(decoded)
+        self.close()
+        return Death(End.HUNG, decoded, f"no answer within {self._record_s_max:.0f} s")
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process.close()
+        if self._pipe is not None:
+            self._pipe.close()
+        self._process = self._pipe = None
+
+    def _started(self) -> Connection:
+        if self._pipe is not None:
+            return self._pipe
+        spawn = multiprocessing.get_context("spawn")
+        ours, theirs = spawn.Pipe()
+        recipe = self._recipe
+        parts = _Parts(
+            recipe.model.bundle,
+            recipe.writer.id,
+            recipe.writer.text,
+            recipe.topic,
+            recipe.origin,
+            recipe.trace,
+            self._value_bytes_max,
+        )
+        process = spawn.Process(target=_serve, args=(theirs, parts), daemon=True)
+        process.start()
+        theirs.close()
+        self._process, self._pipe = process, ours
+        if not ours.poll(START_S_MAX) or ours.recv() != "ready":
+            self.close()
+            raise RuntimeError("the process for suspect records does not start")
+        return ours
+
+    def _judged(self, answer: Scored | str, decoded: bool) -> Scored | Death:
+        return Death(End.RAISED, decoded, answer) if isinstance(answer, str) else answer
+
+    def _died(self, decoded: bool) -> Death:
+        assert self._process is not None
+        self._process.join(START_S_MAX)
+        code = self._process.exitcode or 0
+        self.close()
+        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return Death(end_of(code), decoded, name)
+
+
+def _serve(pipe: Connection, parts: _Parts) -> None:
+    """The other process: scores what comes until nobody sends any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's business
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.nice(5)
+    writer = writer_schema(parts.writer_id, parts.writer_text)
+    recipe = Recipe(load_model(parts.bundle), writer, parts.topic, parts.origin, parts.trace)
+    pipe.send("ready")
+    while True:
+        try:
+            record, known, now_ms = pipe.recv()
+        except EOFError:
+            return
+        schemas = {number: writer_schema(number, text) if ok else text for number, (text, ok) in known.items()}
+        try:
+            frames = split_frames(record.values, parts.value_bytes_max)
+            decode(record, frames, schemas)
+            pipe.send(_DECODED)
+            pipe.send(score_batch(record, frames, schemas, recipe, now_ms))
+        except Exception as error:  # what escapes would have ended the worker; the type alone, no values
+            pipe.send(type(error).__name__)

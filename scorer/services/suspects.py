@@ -1,0 +1,106 @@
+"""Scores suspect records one by one in a sandbox, and sets aside those that kill it (see core/sandbox.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from scorer.core.ports import Sandbox
+from scorer.core.records import Outbound, RecordBatch, Rejection, Scored, Stage
+from scorer.core.sandbox import SUSPECT_ROWS, UNFINISHED_MIN, Death, End
+from scorer.core.schema import WriterSchema
+
+Report = Callable[[str, Mapping[str, Any]], None]
+
+
+@dataclass(slots=True)
+class Suspects:
+    """Which records of the owned partitions are suspect.
+
+    Attributes:
+        sandbox: where they are scored.
+        report: told of partitions that become suspect, and of records that are set aside.
+        until: partition to the first offset that is suspect no more.
+    """
+
+    sandbox: Sandbox
+    report: Report
+    until: dict[int, int] = field(default_factory=dict)
+
+    def assigned(self, positions: Mapping[int, int], unfinished: Mapping[int, int]) -> None:
+        """Partitions were taken at these positions, where so many starts before came to no good end."""
+        for partition, position in positions.items():
+            self.until.pop(partition, None)
+            if unfinished.get(partition, 0) >= UNFINISHED_MIN:
+                self.until[partition] = position + SUSPECT_ROWS
+                told = {"partition": partition, "offset": position, "deaths": unfinished[partition]}
+                self.report("partition.suspect", told)
+
+    def holds(self, batch: RecordBatch) -> bool:
+        """Whether any record of a batch is suspect."""
+        if not self.until:
+            return False
+        ends = np.array([self.until.get(partition, -1) for partition in batch.partitions.tolist()])
+        suspect = bool((batch.offsets < ends).any())
+        if not suspect:
+            self.sandbox.close()
+        return suspect
+
+    def score(
+        self,
+        batch: RecordBatch,
+        schemas: Mapping[int, WriterSchema | str],
+        now_ms: int,
+        going_on: Callable[[], bool],
+    ) -> Scored | None:
+        """Scores a batch record by record; None if told to stop meanwhile.
+
+        Args:
+            batch: the records.
+            schemas: see scoring.score_batch.
+            now_ms: the same.
+            going_on: asked before each record; keeps the surroundings alive.
+        """
+        parts: list[Scored] = []
+        for row in range(len(batch)):
+            found: Scored | Death | None = None
+            while found is None or (isinstance(found, Death) and found.end is End.OUTSIDE):
+                if not going_on():
+                    return None
+                found = self.sandbox.score(batch.row(row), schemas, now_ms)
+                if isinstance(found, Death):
+                    self.report("sandbox.ended", {"end": found.end.value, "detail": found.detail})
+            parts.append(self._set_aside(batch, row, found) if isinstance(found, Death) else found)
+        return _whole(parts)
+
+    def _set_aside(self, batch: RecordBatch, row: int, death: Death) -> Scored:
+        place = {"partition": int(batch.partitions[row]), "offset": int(batch.offsets[row])}
+        self.report("record.set_aside", {**place, "end": death.end.value, "detail": death.detail})
+        stage = Stage.INFER if death.decoded else Stage.DECODE
+        nothing = Outbound("", np.arange(0), [], [])
+        return Scored(nothing, [Rejection(0, stage, "kills_process", f"{death.end.value}: {death.detail}")], 0)
+
+
+def _whole(parts: list[Scored]) -> Scored:
+    """The parts of a batch, one per row, as the batch's."""
+    topic = next((part.outbound.topic for part in parts if len(part.outbound)), "")
+    good = [row for row, part in enumerate(parts) if len(part.outbound)]
+    headers = None
+    if good and parts[good[0]].outbound.headers is not None:
+        headers = [each for row in good for each in parts[row].outbound.headers or []]
+    outbound = Outbound(
+        topic,
+        np.array(good, dtype=np.intp),
+        [key for row in good for key in parts[row].outbound.keys],
+        [value for row in good for value in parts[row].outbound.values],
+        headers,
+    )
+    rejections = [
+        Rejection(row, each.stage, each.reason, each.detail)
+        for row, part in enumerate(parts)
+        for each in part.rejections
+    ]
+    return Scored(outbound, rejections, sum(part.tombstones for part in parts))

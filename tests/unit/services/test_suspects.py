@@ -1,0 +1,132 @@
+"""Which records are scored in a sandbox, and what becomes of those that kill it. The sandboxes are written by hand."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from scorer.core.records import Closed, RecordBatch, Scored, Stage
+from scorer.core.sandbox import SUSPECT_ROWS, Death, End
+from scorer.core.schema import WriterSchema, writer_schema
+from scorer.core.scoring import score_batch
+from scorer.core.wire import split_frames
+from scorer.services.suspects import Suspects
+from tests.unit.services.samples import BAD, BASE_MS, EVENT_ID, EVENT_TEXT, lead, recipe
+
+SCHEMAS: Mapping[int, WriterSchema | str] = {EVENT_ID: writer_schema(EVENT_ID, EVENT_TEXT)}
+
+
+@dataclass
+class Hand:
+    """A sandbox that scores for real, but for the records whose deaths were planned by their offsets."""
+
+    deaths: dict[int, deque[Death]] = field(default_factory=dict)
+    asked: list[int] = field(default_factory=list)
+    closed: int = 0
+
+    def score(self, record: RecordBatch, schemas: Mapping[int, WriterSchema | str], now_ms: int) -> Scored | Death:
+        (offset,) = record.offsets.tolist()
+        self.asked.append(offset)
+        if self.deaths.get(offset):
+            return self.deaths[offset].popleft()
+        return score_batch(record, split_frames(record.values, 1 << 20), schemas, recipe(), now_ms)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def batch(*values: bytes | None, first: int = 0, partition: int = 0) -> RecordBatch:
+    n = len(values)
+    offsets = np.arange(first, first + n)
+    columns = np.full(n, partition, np.int32), offsets, np.full(n, BASE_MS, np.int64)
+    return RecordBatch("events.new-lead", *columns, list(values), [b"k"] * n, [None] * n, Closed.IDLE)
+
+
+def suspects(hand: Hand, deaths: int = 2) -> tuple[Suspects, list[tuple[str, Mapping[str, Any]]]]:
+    told: list[tuple[str, Mapping[str, Any]]] = []
+    made = Suspects(hand, lambda event, fields: told.append((event, fields)))
+    made.assigned({0: 0}, {0: deaths})
+    return made, told
+
+
+def same(found: Scored | None, wanted: Scored) -> bool:
+    assert found is not None
+    return (
+        found.outbound.rows.tolist() == wanted.outbound.rows.tolist()
+        and found.outbound.values == wanted.outbound.values
+        and found.outbound.keys == wanted.outbound.keys
+        and found.rejections == wanted.rejections
+        and found.tombstones == wanted.tombstones
+    )
+
+
+def test_nothing_is_suspect_before_the_second_death() -> None:
+    for deaths in (0, 1):
+        made, told = suspects(Hand(), deaths)
+        assert not made.holds(batch(lead()))
+        assert told == []
+
+
+def test_records_behind_two_deaths_are_suspect_and_no_others() -> None:
+    made, _ = suspects(Hand())
+    assert made.holds(batch(lead()))
+    assert made.holds(batch(lead(), first=SUSPECT_ROWS - 1))
+    assert not made.holds(batch(lead(), first=SUSPECT_ROWS))
+    assert not made.holds(batch(lead(), partition=1))
+
+
+def test_a_partition_that_comes_back_in_good_order_is_suspect_no_more() -> None:
+    made, _ = suspects(Hand())
+    made.assigned({0: 40}, {0: 0})
+    assert not made.holds(batch(lead(), first=40))
+
+
+def test_the_sandbox_is_ended_once_nothing_in_hand_is_suspect() -> None:
+    hand = Hand()
+    made, _ = suspects(hand)
+    made.holds(batch(lead(), first=SUSPECT_ROWS))
+    assert hand.closed == 1
+
+
+def test_a_batch_scored_record_by_record_is_what_it_is_as_a_whole() -> None:
+    made, _ = suspects(Hand())
+    whole = batch(lead(0), BAD, None, lead(1), b"x", lead(2))
+    wanted = score_batch(whole, split_frames(whole.values, 1 << 20), SCHEMAS, recipe(), 5)
+    assert same(made.score(whole, SCHEMAS, 5, lambda: True), wanted)
+
+
+def test_a_record_that_kills_its_sandbox_is_rejected_alone_with_how_it_ended() -> None:
+    hand = Hand({1: deque([Death(End.DIED, False, "SIGSEGV")]), 2: deque([Death(End.HUNG, True, "no answer")])})
+    made, told = suspects(hand)
+    found = made.score(batch(lead(0), lead(1), lead(2), lead(3)), SCHEMAS, 5, lambda: True)
+    assert found is not None
+    assert found.outbound.rows.tolist() == [0, 3]
+    assert [(each.row, each.stage, each.reason) for each in found.rejections] == [
+        (1, Stage.DECODE, "kills_process"),
+        (2, Stage.INFER, "kills_process"),
+    ]
+    assert [fields for event, fields in told if event == "record.set_aside"] == [
+        {"partition": 0, "offset": 1, "end": "died", "detail": "SIGSEGV"},
+        {"partition": 0, "offset": 2, "end": "hung", "detail": "no answer"},
+    ]
+
+
+def test_a_sandbox_that_was_killed_from_outside_is_started_again_for_the_same_record() -> None:
+    hand = Hand({0: deque([Death(End.OUTSIDE, False, "SIGKILL")] * 3)})
+    made, told = suspects(hand)
+    found = made.score(batch(lead(0), lead(1)), SCHEMAS, 5, lambda: True)
+    assert found is not None
+    assert (hand.asked, found.rejections) == ([0, 0, 0, 0, 1], [])
+    assert [event for event, _ in told].count("sandbox.ended") == 3
+
+
+def test_a_stop_is_heeded_between_two_records() -> None:
+    hand = Hand()
+    made, _ = suspects(hand)
+    answers = iter([True, False])
+    assert made.score(batch(lead(0), lead(1), lead(2)), SCHEMAS, 5, lambda: next(answers)) is None
+    assert hand.asked == [0]
