@@ -48,6 +48,7 @@ class Contender:
         clients: its Kafka settings that matter, in words.
         command: the program with its arguments for a stage; may write settings into the stage's folder.
         ready: what its log says once its group has its assignment.
+        transactions: whether it publishes in transactions.
         running_batches: asks it while it runs; None if it prints them at its end.
     """
 
@@ -56,6 +57,7 @@ class Contender:
     clients: str
     command: Callable[[Stage], list[str]]
     ready: str = "ready"
+    transactions: bool = False
     running_batches: Callable[[Stage], Batches] | None = None
 
 
@@ -121,23 +123,25 @@ def running(contender: Contender, stage: Stage) -> Iterator[Running]:
         found.batches = Batches(told["batches"], told["events"])
 
 
-def scorer(profile: str) -> Contender:
-    """Our worker with a latency profile, all other settings as shipped."""
+def scorer(profile: str, delivery: str = "at_least_once") -> Contender:
+    """Our worker with a latency profile and a delivery, all other settings as shipped."""
     clients = {
         "eager": "fetch.min.bytes 1, linger.ms 0, lz4, idempotent",
         "paced": "fetch.min.bytes 1000000, fetch.wait.max.ms 2, linger.ms 1, lz4, idempotent",
     }
+    once = delivery == "exactly_once"
     return Contender(
-        f"scorer, {profile}",
-        "at least once",
+        f"scorer, {profile}, exactly once" if once else f"scorer, {profile}",
+        "exactly once, transactions of 100 ms" if once else "at least once",
         clients[profile],
-        lambda stage: _worker(stage, profile),
+        lambda stage: _worker(stage, profile, delivery),
+        transactions=once,
         ready='"event": "stream.running"',
         running_batches=_scraped,
     )
 
 
-def _worker(stage: Stage, profile: str) -> list[str]:
+def _worker(stage: Stage, profile: str, delivery: str) -> list[str]:
     settings = stage.folder / "scorer.toml"
     settings.write_text(
         f'group = "{stage.group}"\n'
@@ -145,7 +149,8 @@ def _worker(stage: Stage, profile: str) -> list[str]:
         f'[registry]\nurl = "folder:{stage.schemas}"\n'
         f"[metrics]\nport = {stage.port}\n"
         f'[[streams]]\nname = "{stage.kind}"\nbundle = "{stage.bundle}"\n'
-        f'from = "{stage.source}"\nto = "{stage.target}"\nprofile = "{profile}"\n',
+        f'from = "{stage.source}"\nto = "{stage.target}"\nprofile = "{profile}"\n'
+        f'delivery = "{delivery}"\n',
         encoding="utf-8",
     )
     return [sys.executable, "-m", "scorer", "worker", stage.kind, "--config", str(settings)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from threading import Event
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from bench.plan import PARTITIONS
@@ -18,20 +18,32 @@ CHUNK_ROWS = 5_000
 
 
 class Progress:
-    """Counts the records of a topic by its partitions' ends: one small request a look, nothing is read.
+    """How far a contender has come: one small request a look, nothing is read.
 
-    Right as long as nobody writes transactions, whose markers take offsets too.
+    By the ends of its output's partitions. Where it writes transactions, whose markers take offsets too: by the offsets
+    that its group has committed, which come with its predictions.
+
+    Args:
+        bootstrap: of the broker.
+        source, target: its topics.
+        group: its consumer group if it writes transactions, else None.
     """
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: str, source: str, target: str, group: str | None = None) -> None:
         self._admin = AdminClient({"bootstrap.servers": bootstrap}, logger=librdkafka_log(silent))
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        self._ends = {TopicPartition(topic, number): latest for number in range(PARTITIONS)}
+        self._ends = {TopicPartition(target, number): latest for number in range(PARTITIONS)}
+        self._read = [TopicPartition(source, number) for number in range(PARTITIONS)]
+        self._group = group
 
     def count(self) -> int:
-        """How many records there are by now."""
-        found = self._admin.list_offsets(self._ends, request_timeout=REQUEST_S_MAX)
-        return sum(future.result().offset for future in found.values())
+        """How many records are done by now."""
+        if self._group is None:
+            found = self._admin.list_offsets(self._ends, request_timeout=REQUEST_S_MAX)
+            return sum(future.result().offset for future in found.values())
+        wanted = ConsumerGroupTopicPartitions(self._group, self._read)
+        answer = self._admin.list_consumer_group_offsets([wanted], request_timeout=REQUEST_S_MAX)[self._group].result()
+        return sum(max(0, each.offset) for each in answer.topic_partitions)
 
     def wait(self, count: int, every_s: float, wait_s_max: float) -> float:
         """Waits for so many records, looking `every_s`. Returns when they were there (time.monotonic(), s).

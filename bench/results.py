@@ -12,6 +12,7 @@ from bench.steps import StepCosts
 from bench.throughput import Drain
 
 CPU_RATIO_MAX = 0.45
+ONCE_RATIO_MIN = 0.85
 MEMORY_MB_MAX = 300.0
 LOGIN_P99_MS_MAX = 50.0
 DELAY_RATIO_MAX = 1.15
@@ -81,16 +82,17 @@ def delayed(runs: Sequence[Delay], contender: str, figure: Callable[[Delay], flo
     return _spread([figure(run) for run in runs if run.contender == contender])
 
 
-def verdicts(results: Results, ours: str, ours_eager: str, careful: str) -> list[Verdict]:
+def verdicts(results: Results, ours: str, ours_once: str, ours_eager: str, careful: str) -> list[Verdict]:
     """What is demanded, line by line.
 
     Args:
         results: the figures.
-        ours: our worker's name in the backlog runs.
+        ours, ours_once: our worker's names in the backlog runs, delivering at least once and exactly once.
         ours_eager: its name in the steady runs.
         careful: the careful loop's name.
     """
     cpu, theirs = (drained(results, name, lambda run: run.cpu_us).middle for name in (ours, careful))
+    rate, once = (drained(results, name, lambda run: run.per_s).middle for name in (ours, ours_once))
     memory_mb = max(run.memory_mb for run in results.drains if run.contender == ours)
     login_ms = delayed(results.logins, ours_eager, lambda run: run.p99_ms).middle
     lines = [
@@ -98,6 +100,11 @@ def verdicts(results: Results, ours: str, ours_eager: str, careful: str) -> list
             f"CPU per lead event at most {CPU_RATIO_MAX}x the careful loop's",
             f"{cpu:.1f} us against {theirs:.1f}: {cpu / theirs:.2f}x",
             cpu <= CPU_RATIO_MAX * theirs,
+        ),
+        Verdict(
+            f"exactly once at least {ONCE_RATIO_MIN}x at least once",
+            f"{once:,.0f} events/s against {rate:,.0f}: {once / rate:.2f}x",
+            once >= ONCE_RATIO_MIN * rate,
         ),
         Verdict(
             f"resident memory at full load under {MEMORY_MB_MAX:.0f} MB",

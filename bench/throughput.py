@@ -67,7 +67,8 @@ def drain(contender: Contender, bootstrap: str, load: Load, work: Path, scored: 
     """
     events = len(load.messages)
     with new_stage(bootstrap, load.kind, work) as stage:
-        progress = Progress(bootstrap, stage.target)
+        group = f"{stage.group}.{stage.kind}" if contender.transactions else None
+        progress = Progress(bootstrap, stage.source, stage.target, group)
         with running(contender, stage) as worker:
             fill(bootstrap, stage.source, load.warm)
             progress.wait(len(load.warm), LOOK_EVERY_S, DRAIN_S_MAX)
