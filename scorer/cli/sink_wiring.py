@@ -1,0 +1,218 @@
+"""From settings to a running sink: builds real edges and hands them to the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any, TypeVar
+
+from scorer.cli.settings import Settings, Stream
+from scorer.cli.stopping import end_in_time, stopped_by_signals
+from scorer.cli.wiring import LIVE, Report, open_registry, versions
+from scorer.core.ports import BatchLimits
+from scorer.core.state import State, Status
+from scorer.core.tables import Layout, grown, layout, table_name
+from scorer.edges.bundles import read_bundle
+from scorer.edges.clock import SystemClock
+from scorer.edges.kafka.consumer import KafkaSource
+from scorer.edges.kafka.extents import TopicExtents
+from scorer.edges.kafka.settings import consumer_properties
+from scorer.edges.metrics import SinkMetrics
+from scorer.edges.status_server import StatusServer
+from scorer.services.feeds import Feed
+from scorer.services.patience import StoppedError, wait_out
+from scorer.services.schemas import Schemas
+from scorer.services.sink import Limits, SinkLoop
+
+POSITION_ATTEMPTS_MAX = 14
+"""About 45 s: a rebalance waits for the database no longer than that, since the group waits with it."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is asked for: a stream's live predictions, or those of a lane; for ever, or `once` to the end."""
+
+    stream: Stream
+    lane: str
+    once: bool
+
+    @property
+    def topic(self) -> str:
+        """Where the predictions are."""
+        return f"{self.stream.to_topic}.lane.{self.lane}" if self.lane else self.stream.to_topic
+
+    @property
+    def group_suffix(self) -> str:
+        """What the consumer group ends with."""
+        return f"sink-sql.{self.stream.name}" + (f".lane.{self.lane}" if self.lane else "")
+
+
+def run_sink(settings: Settings, plan: Plan, report: Report) -> Any:
+    """Fills a database until a signal comes, or with `once` up to what is there now.
+
+    Returns:
+        how complete the tables are after a bounded run; None if it was told to stop, or was not bounded.
+
+    Raises:
+        ConfigError, ContractError: it must not start like this.
+        TransientError: an outage that only a new process gets over.
+        HaltError: a bounded run cannot go on.
+    """
+    from scorer.edges.sql.completeness import Completeness
+    from scorer.edges.sql.database import Access, open_engine
+    from scorer.edges.sql.names import Names
+    from scorer.edges.sql.sink import SqlSink
+
+    chosen = settings.sink.sql
+    password = chosen.password.reveal() if chosen.password else ""
+    engine = open_engine(Access(chosen.url, chosen.username or "", password))
+    if not plan.once:  # a bounded run that is cut off must not end as if it were done
+        end_in_time(settings.shutdown.grace_ms_max, report)
+    stop, clock, metrics = stopped_by_signals(), SystemClock(), SinkMetrics(plan.stream.name)
+
+    def changed(state: State, detail: str) -> None:
+        metrics.state(state)
+        report(f"stream.{state}", {"why": detail} if detail else {})
+
+    status = Status(changed)
+    status.beat(clock.ticks_ms())
+    server = _status_server(settings, plan, status, metrics, clock)
+    try:
+        patient = _patience(stop, status, clock, report)
+        registry = open_registry(settings, report)
+        entity = read_bundle(Path(plan.stream.bundle)).contract.entity.rpartition(".")[2]
+        wanted = patient(lambda: _layout(registry, plan.stream.to_topic, entity))
+        names = Names(table_name(plan.stream.to_topic, plan.lane))
+        sink = SqlSink(engine, names, plan.stream.from_topic, wanted)
+        patient(sink.prepare)
+        report("sink.serving", {"tables": names.base, "database": engine.dialect.name})
+        loop = SinkLoop(
+            sink=sink,
+            feeds=_feeds(plan),
+            schemas=Schemas(registry, report, grace_ms_max=settings.registry.grace_ms_max),
+            entity=entity,
+            lane=plan.lane or LIVE,
+            clock=clock,
+            observer=metrics,
+            report=report,
+            status=status,
+            stop=stop,
+            limits=_limits(settings),
+        )
+        try:
+            return _run(settings, plan, loop, Completeness(engine, names, plan.stream.from_topic), patient)
+        finally:
+            sink.close()
+    except StoppedError:
+        report("stream.stopped", {"why": "told to stop while waiting for a neighbour"})
+        return None
+    finally:
+        if server is not None:
+            server.close()
+
+
+def _run(settings: Settings, plan: Plan, loop: SinkLoop, tables: Any, patient: Callable[..., Any]) -> Any:
+    """Runs the loop; after a bounded run asks how complete the tables are."""
+    consumer, admin = settings.kafka_for("consumer"), settings.kafka_for("admin")
+    if not plan.once:
+        _fill(settings, plan, loop)
+        return None
+    with TopicExtents(consumer, admin, loop.report) as topics:
+        source = patient(lambda: topics.extents(plan.stream.from_topic))
+        patient(lambda: tables.note_source(source))
+        found = {feed.topic: patient(lambda topic=feed.topic: topics.extents(topic)) for feed in loop.feeds}
+        loop.ends = {
+            topic: {part: high for part, (low, high) in each.items() if high > low} for topic, each in found.items()
+        }
+        _fill(settings, plan, loop)
+        if not loop.complete:
+            return None
+        spans = patient(tables.unknown)
+        if spans:
+            empty = patient(lambda: topics.without_event(plan.stream.from_topic, spans, source))
+            patient(lambda: tables.note_skipped(empty))
+        return patient(tables.totals)
+
+
+def _fill(settings: Settings, plan: Plan, loop: SinkLoop) -> None:
+    group = f"{settings.group}.{plan.group_suffix}"
+    try:
+        for feed in loop.feeds:
+            own = group if not feed.letters_of else f"{group}.dead-letters"
+            properties = consumer_properties(settings.kafka_for("consumer"), own, "paced")
+            properties |= {"enable.partition.eof": loop.ends is not None, "isolation.level": "read_committed"}
+            feed.source = KafkaSource(
+                properties, feed.topic, start="earliest", ownership=feed, report=loop.report, stored=_stored(loop, feed)
+            )
+        loop.run()
+    finally:
+        for feed in loop.feeds:
+            if feed.source is not None:
+                feed.source.close()
+        loop.writer.close()
+
+
+def _stored(loop: SinkLoop, feed: Feed) -> Callable[[Any], Mapping[int, int]]:
+    def ask() -> Mapping[int, int]:
+        loop.status.beat(loop.clock.ticks_ms())
+        positions = loop.sink.positions(feed.topic)
+        feed.known = set(positions)
+        return positions
+
+    def stored(_: Any) -> Mapping[int, int]:
+        return wait_out(ask, loop.stop, loop.report, POSITION_ATTEMPTS_MAX)
+
+    return stored
+
+
+def _patience(stop: Event, status: Status, clock: SystemClock, report: Report) -> Callable[[Callable[[], T]], T]:
+    def waiting(event: str, fields: Mapping[str, Any]) -> None:
+        status.beat(clock.ticks_ms())
+        status.enter(State.WAITING, str(fields.get("why", "")))
+        report(event, fields)
+
+    return lambda attempt: wait_out(attempt, stop, waiting)
+
+
+def _layout(registry: Any, topic: str, entity: str) -> Layout:
+    """The tables of every version of the prediction's schema together, the newest one's types."""
+    found = [layout(schema.root, entity) for _, schema in versions(registry, topic)]
+    known = found[0]
+    for each in found[1:]:
+        known = grown(known, each)
+    return known
+
+
+def _feeds(plan: Plan) -> list[Feed]:
+    feeds = [Feed(plan.topic)]
+    if not plan.lane:
+        feeds.append(Feed(plan.stream.dead_letters, letters_of=plan.stream.from_topic))
+    return feeds
+
+
+def _limits(settings: Settings) -> Limits:
+    chosen = settings.sink.sql
+    return Limits(
+        BatchLimits(chosen.rows_max, chosen.wait_ms_max, settings.batch.value_bytes_max),
+        settings.rejections.limit,
+        settings.commit.every_ms,
+        settings.shutdown.revoke_ms_max,
+        settings.shutdown.grace_ms_max,
+    )
+
+
+def _status_server(
+    settings: Settings, plan: Plan, status: Status, metrics: SinkMetrics, clock: SystemClock
+) -> StatusServer | None:
+    """Health and metrics; none for a bounded run, which may stand beside one that is not."""
+    first = settings.sink.port
+    if first < 0 or plan.once:
+        return None
+    port = first + settings.streams.index(plan.stream) if first else 0
+    return StatusServer(
+        settings.metrics.host, port, status=status, exposition=metrics.exposition, ticks_ms=clock.ticks_ms
+    )

@@ -1,0 +1,1 @@
+"""Predictions in SQL databases: SQLite, or PostgreSQL by URL."""
