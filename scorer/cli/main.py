@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from scorer.cli import config, local, model
+from scorer.cli import config, dead_letters, gateway, local, model, sink
 from scorer.cli.demo import demo
 from scorer.cli.exits import report
 from scorer.cli.options import add_command
@@ -33,6 +33,9 @@ app = typer.Typer(
 app.add_typer(config.app, name="config")
 app.add_typer(model.app, name="model")
 app.add_typer(local.app, name="local")
+app.add_typer(sink.app, name="sink")
+app.add_typer(gateway.app, name="gateway")
+app.add_typer(dead_letters.app, name="dead-letters")
 add_command(app, demo, "scorer demo", "scorer demo --csv bank-additional-full.csv.gz", "scorer demo --broker mock")
 add_command(
     app, setup, "scorer setup", "scorer setup --partitions 12 --replication 3", "scorer setup --schemas my/schemas"

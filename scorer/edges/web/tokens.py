@@ -1,0 +1,181 @@
+"""Bearer tokens: only their sha256 is kept, in a TOML file that is read again when it changes.
+
+    [[tokens]]
+    name = "web"
+    sha256 = "…"
+    scopes = ["recommendations", "recommendations:all"]
+    expires = 2027-01-01T00:00:00Z        # optional
+
+A token is 32 random bytes, so its plain hash is as good as a slow one. Every check hashes once and compares with every
+entry in constant time: a token that is wrong, expired or unknown costs the same and gets the same answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from scorer.core.errors import ConfigError
+
+ALL = ":all"
+"""Behind a kind's name: the scope for the stream of everybody's predictions."""
+FILE_BYTES_MAX = 1 << 20
+_NAME = re.compile(r"[a-zA-Z0-9._-]{1,100}")
+_PREFIX = "scorer_"
+
+Report = Callable[[str, Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What is known of a token: whose it is, its hash, what it may read, and until when (ms since the epoch)."""
+
+    name: str
+    digest: bytes
+    scopes: frozenset[str]
+    expires_ms: int | None = None
+
+    def allows(self, scope: str) -> bool:
+        """Whether it may read that."""
+        return scope in self.scopes
+
+
+@dataclass(slots=True)
+class Authority:
+    """Who may read. Without a file, everybody.
+
+    Attributes:
+        path: the tokens file, or None.
+        scopes: every scope there is; what somebody may read where there is no file.
+    """
+
+    path: Path | None
+    scopes: frozenset[str]
+    report: Report
+    _tokens: tuple[Token, ...] = ()
+    _stamp: tuple[int, int, int] | None = None
+    _everybody: Token = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._everybody = Token("", b"", self.scopes)
+        if self.path is not None:
+            self._stamp, self._tokens = _stamp(self.path), read_tokens(self.path)
+
+    def check(self, authorization: bytes | None, now_ms: int) -> Token | None:
+        """The token that a header presents, or None. `authorization` is the header's value."""
+        if self.path is None:
+            return self._everybody
+        kind, _, presented = (authorization or b"").partition(b" ")
+        digest = hashlib.sha256(presented if kind.lower() == b"bearer" else b"").digest()
+        found = None
+        for token in self._tokens:
+            same = hmac.compare_digest(digest, token.digest)
+            if same and (token.expires_ms is None or now_ms < token.expires_ms):
+                found = token
+        return found
+
+    def still(self, token: Token, now_ms: int) -> bool:
+        """Whether a token that was let in is good yet: in the file, as it was, and not expired."""
+        if self.path is None:
+            return True
+        return token in self._tokens and (token.expires_ms is None or now_ms < token.expires_ms)
+
+    def reload(self) -> None:
+        """Reads the file again if it has changed. One that cannot be read leaves the tokens as they were."""
+        if self.path is None:
+            return
+        stamp = _stamp(self.path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._tokens = read_tokens(self.path)
+        except ConfigError as error:
+            self.report("tokens.not_read", {"why": str(error)})
+        else:
+            self.report("tokens.read", {"tokens": len(self._tokens)})
+
+
+def read_tokens(path: Path) -> tuple[Token, ...]:
+    """The tokens of a file.
+
+    Raises:
+        ConfigError: it cannot be read, or is not of that form.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+        document = tomllib.loads(content.decode())
+    except OSError as error:
+        raise ConfigError(f"the tokens file {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"the tokens file {path} is no valid TOML: {type(error).__name__}") from error
+    if len(content) > FILE_BYTES_MAX or document.keys() - {"tokens"}:
+        raise ConfigError(f"the tokens file {path} should hold [[tokens]] alone, {FILE_BYTES_MAX} bytes at most")
+    tokens = tuple(_token(entry, f"{path}: token {at}") for at, entry in enumerate(document.get("tokens", []), 1))
+    names = [token.name for token in tokens]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"the tokens file {path} has two tokens of one name")
+    return tokens
+
+
+def add_token(path: Path, name: str, scopes: Sequence[str], expires: datetime | None) -> str:
+    """Makes a token, adds its hash to the file (made if there is none, readable by its owner alone) and returns it.
+
+    Raises:
+        ConfigError: the file cannot be read or written, or has a token of that name.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"a token's name has letters, digits, dots, dashes and underscores, not {name!r}")
+    there = path.exists()
+    if there and any(token.name == name for token in read_tokens(path)):
+        raise ConfigError(f"{path} has a token {name} already: take another name, or delete its entry first")
+    token = _PREFIX + secrets.token_urlsafe(32)
+    lines = ["[[tokens]]", f"name = {json.dumps(name)}"]
+    lines.append(f'sha256 = "{hashlib.sha256(token.encode()).hexdigest()}"')
+    lines.append(f"scopes = {json.dumps(list(scopes))}")
+    if expires is not None:
+        lines.append(f"expires = {expires.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        before = path.read_text(encoding="utf-8").rstrip("\n") + "\n\n" if there else ""
+        fresh = path.with_name(f".{path.name}.new")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(before.lstrip("\n") + "\n".join(lines) + "\n")
+        fresh.replace(path)
+    except OSError as error:
+        raise ConfigError(f"the tokens file {path} cannot be written: {error.strerror}") from error
+    return token
+
+
+def _token(entry: Any, where: str) -> Token:
+    known = {"name": str, "sha256": str, "scopes": list, "expires": datetime}
+    if not isinstance(entry, dict) or not {"name", "sha256", "scopes"} <= entry.keys() <= known.keys():
+        raise ConfigError(f"{where} should have name, sha256, scopes and perhaps expires")
+    if not all(isinstance(value, known[key]) for key, value in entry.items()):
+        raise ConfigError(f"{where}: name and sha256 are texts, scopes a list of texts, expires a date with time")
+    if not re.fullmatch(r"[0-9a-f]{64}", entry["sha256"]) or not all(isinstance(each, str) for each in entry["scopes"]):
+        raise ConfigError(f"{where}: sha256 has 64 hexadecimal digits, scopes are texts")
+    expires = entry.get("expires")
+    if expires is not None and expires.tzinfo is None:
+        raise ConfigError(f"{where}: expires needs its time zone, as in 2027-01-01T00:00:00Z")
+    ends_ms = None if expires is None else int(expires.timestamp() * 1000)
+    return Token(entry["name"], bytes.fromhex(entry["sha256"]), frozenset(entry["scopes"]), ends_ms)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

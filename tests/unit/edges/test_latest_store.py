@@ -1,0 +1,199 @@
+"""The store on a real disk: newest wins, positions go with what was read, the log is bounded, erasures are whole."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from scorer.core.answers import Answer, Kind, Mark, Reading
+from scorer.core.errors import ConfigError, TransientError
+from scorer.edges.latest_reader import StoreReader
+from scorer.edges.latest_store import Keep, LatestStore
+
+KIND = Kind("ks", "t.k", "id")
+KEEP = Keep(1_000_000, 10**12)
+
+
+def answer(entity: str, number: int, offset: int, part: int = 0) -> Answer:
+    return Answer(
+        "ks", entity, part, offset, f"e{number}", (number, 0, 0, 0), number, f"t{number}", b'"x":%d}' % number
+    )
+
+
+def erasure(entity: str, offset: int, part: int = 0) -> Answer:
+    return Answer("ks", entity, part, offset, "", (0, 0, 0, 0), 0, "", None)
+
+
+def reading(*answers: Answer) -> Reading:
+    return Reading("ks", list(answers), {each.partition: each.offset + 1 for each in answers}, {})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.sqlite3"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[LatestStore]:
+    made = LatestStore(path, KEEP)
+    made.begin(KIND, "e1")
+    yield made
+    with suppress(OSError):  # a test may have closed it
+        made.close()
+
+
+@pytest.fixture
+def reader(store: LatestStore) -> Iterator[StoreReader]:
+    made = StoreReader(store.path)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_newest_stays_in_whatever_order_and_grouping_they_come(
+    store: LatestStore, reader: StoreReader, seed: int
+) -> None:
+    chance = random.Random(seed)
+    numbers = [(chance.choice("abc"), number) for number in range(60)]
+    chance.shuffle(numbers)
+    for at in range(0, 60, 7):
+        some = [answer(entity, number, at + more) for more, (entity, number) in enumerate(numbers[at : at + 7])]
+        store.write([reading(*some)], 0)
+    for entity in "abc":
+        found = reader.latest("ks", entity)
+        assert found is not None
+        assert found.order[0] == max(number for each, number in numbers if each == entity)
+
+
+def test_one_that_is_as_new_changes_nothing(store: LatestStore, reader: StoreReader) -> None:
+    first = answer("a", 1, 0)
+    store.write([reading(first)], 0)
+    store.write([reading(replace(first, offset=1, tag="repeat"))], 0)
+    assert reader.latest("ks", "a") == first
+
+
+def test_positions_and_answers_are_there_again_after_a_restart(store: LatestStore, path: Path) -> None:
+    store.write([reading(answer("a", 1, 5), answer("b", 2, 7, part=1))], 0)
+    store.close()
+    again = LatestStore(path, KEEP)
+    assert again.begin(KIND, "e1")
+    assert again.epoch("ks") == "e1"
+    assert again.resume("ks", {0: 0, 1: 0, 2: 4}) == {0: 6, 1: 8, 2: 4}
+    found = StoreReader(path).latest("ks", "b")
+    assert found == answer("b", 2, 7, part=1)
+    again.close()
+
+
+def test_a_topic_that_was_made_anew_voids_all_that_is_kept_of_it(store: LatestStore, reader: StoreReader) -> None:
+    store.write([reading(answer("a", 1, 5))], 0)
+    assert not store.begin(KIND, "e2")
+    assert (reader.latest("ks", "a"), store.resume("ks", {}), store.epoch("ks")) == (None, {}, "e2")
+    store.write([reading(answer("a", 1, 5))], 0)
+    store.start_over(KIND, "e2")
+    assert reader.latest("ks", "a") is None
+
+
+def test_an_erasure_takes_what_came_before_it_and_nothing_after(
+    store: LatestStore, reader: StoreReader, path: Path
+) -> None:
+    store.write([reading(answer("secret-person", 9, 0), answer("b", 1, 1))], 0)
+    store.write(
+        [reading(answer("secret-person", 10, 2), erasure("secret-person", 3), answer("secret-person", 4, 4))], 0
+    )
+    found = reader.latest("ks", "secret-person")
+    assert found is not None
+    assert found.order[0] == 4
+    assert reader.of_event("ks", "secret-person", "e9") is None
+    store.write([reading(erasure("secret-person", 5))], 0)
+    store.write([reading(answer("neighbour", 1, 6), erasure("secret-person", 7))], 0)
+    assert reader.latest("ks", "neighbour") is not None
+    reader.close()
+    store.close()
+    assert b"secret-person" not in path.read_bytes()
+
+
+def test_a_record_that_is_read_again_stands_once_in_the_log(store: LatestStore, reader: StoreReader) -> None:
+    for _ in range(2):
+        store.write([reading(answer("a", 1, 0), answer("a", 2, 1))], 0)
+    assert len(reader.page("ks", None, Mark("e1", {}), 0, 10).answers) == 2
+
+
+def test_pages_give_everything_from_a_position_on_in_the_order_of_reading(
+    store: LatestStore, reader: StoreReader
+) -> None:
+    for number in range(50):
+        store.write([reading(answer("ab"[number % 2], number, number // 2, part=number % 2))], 0)
+    since, seq, got = Mark("e1", {0: 10, 1: 20}), 0, []
+    while True:
+        page = reader.page("ks", None, since, seq, 7)
+        got += [(each.partition, each.offset) for each in page.answers]
+        seq = page.next_seq
+        if page.reached is not None:
+            break
+    assert page.reached == {0: 25, 1: 25}
+    wanted = [(n % 2, n // 2) for n in range(50) if n // 2 >= (10, 20)[n % 2]]
+    assert got == wanted
+    own = reader.page("ks", "a", Mark("e1", {}), 0, 100)
+    assert [each.offset for each in own.answers] == list(range(25))
+    assert reader.back("ks", None, 3, {0: 25, 1: 25}) == {0: 24, 1: 23}
+
+
+def test_the_log_is_cut_by_rows_and_by_age_and_says_what_is_lost(path: Path) -> None:
+    store = LatestStore(path, Keep(10, 1_000))
+    store.begin(KIND, "e1")
+    reader = StoreReader(path)
+    store.write([reading(*(answer(f"a{n}", n, n) for n in range(1_500)))], 100_000)
+    page = reader.page("ks", None, Mark("e1", {0: 5}), 0, 100)
+    assert page.lost == {0: 1_490}
+    assert [each.offset for each in page.answers] == list(range(1_490, 1_500))
+    assert reader.page("ks", None, Mark("e1", {0: 1_490}), 0, 100).lost is None
+    assert reader.latest("ks", "a0") is not None
+    store.write([reading(answer("late", 2_000, 1_500))], 200_000)
+    assert [each.offset for each in reader.page("ks", None, Mark("e1", {}), 0, 100).answers] == [1_500]
+    reader.close()
+    store.close()
+
+
+def test_a_reader_whose_next_page_was_cut_meanwhile_is_told(path: Path) -> None:
+    store = LatestStore(path, Keep(10, 10**12))
+    store.begin(KIND, "e1")
+    reader = StoreReader(path)
+    store.write([reading(*(answer("a", n, n) for n in range(100)))], 0)
+    page = reader.page("ks", None, Mark("e1", {}), 0, 20)
+    store.write([reading(*(answer("a", n, n) for n in range(100, 1_200)))], 0)
+    assert reader.page("ks", None, Mark("e1", {0: 20}), page.next_seq, 20).lost is not None
+    reader.close()
+    store.close()
+
+
+def test_the_prediction_for_one_event_is_its_entitys_alone(store: LatestStore, reader: StoreReader) -> None:
+    store.write([reading(answer("a", 1, 0), answer("a", 2, 1))], 0)
+    found = reader.of_event("ks", "a", "e1")
+    assert found == answer("a", 1, 0)
+    assert reader.of_event("ks", "b", "e1") is None
+    assert reader.recent("ks", 1) == [b'"x":2}']
+
+
+def test_two_stores_cannot_share_a_file_and_a_damaged_one_is_refused_with_advice(
+    store: LatestStore, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="another gateway's"):
+        LatestStore(store.path, KEEP)
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(b"no database at all" * 100)
+    with pytest.raises(ConfigError, match="delete it"):
+        LatestStore(damaged, KEEP)
+
+
+def test_a_write_that_fails_keeps_nothing_of_it(store: LatestStore, reader: StoreReader) -> None:
+    bad = Answer("ks", "a", 0, 0, "e", (1, 0, 0, 0), 2**70, "", b"}")
+    with pytest.raises((TransientError, OverflowError)):
+        store.write([reading(answer("b", 1, 0)), reading(bad)], 0)
+    assert reader.latest("ks", "b") is None
+    store.write([reading(answer("b", 1, 0))], 0)
+    assert reader.latest("ks", "b") is not None
