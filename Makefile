@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SYNCED := $(VENV)/synced
-DEMO_ARGS := $(if $(CSV),--csv $(CSV),) $(if $(N),--events $(N),) $(if $(BROKER),--broker $(BROKER),)
+DEMO_ARGS := $(if $(CSV),--csv $(CSV),) $(if $(N),--events $(N),) $(if $(BROKER),--broker $(BROKER),) $(if $(KEEP),--keep,)
 
-.PHONY: demo test lint unit bench lock train clean
+.PHONY: demo test lint unit faults qualify bench lock train clean
 demo: $(SYNCED) ## score sample events on a real Kafka, from nothing to predictions
 	$(BIN)/scorer demo $(DEMO_ARGS)
 
@@ -19,6 +19,12 @@ lint: $(SYNCED) ## formatting, lint, strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+faults: $(SYNCED) ## the fault rig, up to 45 minutes; writes docs/qualification.md
+	$(BIN)/python -m pytest tests/faults --level faults --table docs/qualification.md $(if $(SEED),--seed $(SEED),)
+
+qualify: $(SYNCED) ## the fault rig at full counts, some hours; writes docs/qualification.md
+	$(BIN)/python -m pytest tests/faults --level qualify --table docs/qualification.md $(if $(SEED),--seed $(SEED),)
 
 bench: $(SYNCED) ## our figures and the careful loop's, in one run
 	$(BIN)/python -m bench

@@ -6,6 +6,7 @@ import json
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ from scorer.cli.exits import ExitCode
 from scorer.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from scorer.local.demo import Plan
+    from scorer.local.demo import Plan, Stage
     from scorer.local.demo_load import Outcome
 
 
@@ -22,12 +23,14 @@ def demo(
     csv: Annotated[Path | None, typer.Option(help="Stream this file: Bank Marketing or Online Retail.")] = None,
     events: Annotated[int, typer.Option(min=100, max=1_000_000, help="Sample leads; logins are a quarter.")] = 20_000,
     broker: Annotated[str, typer.Option(help="kafka (a real one) or mock (offline, no guarantees).")] = "kafka",
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running, with a page to look at.")] = False,
     folder: Annotated[Path, typer.Option(help="Where broker, settings and logs live.")] = Path(".demo"),
     as_json: AsJson = False,
 ) -> None:
     """Start a real Kafka, send events, score them with real worker processes, read the predictions back.
 
-    Needs no Docker and no Java. Exit code 0 only if every event is accounted for.
+    Ends with SQL over the analysts' tables and a login answered by the gateway. Needs no Docker and no Java. Exit
+    code 0 only if every event is accounted for.
     """
     from scorer.core.errors import ConfigError
     from scorer.local.demo import Plan, run_demo
@@ -37,14 +40,26 @@ def demo(
     if broker == "mock":
         events = min(events, 4_000)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl+C does
-    plan = Plan(folder.resolve(), csv.resolve() if csv else None, events, events // 4, broker)
+    plan = Plan(folder.resolve(), csv.resolve() if csv else None, events, events // 4, broker, keep)
+
+    def show(outcome: Outcome) -> None:
+        summary = _summary(outcome)
+        if as_json:
+            typer.echo(json.dumps(summary, indent=2))
+        else:
+            _print(summary, outcome, plan)
+
     with _Steps() as steps:
-        outcome = run_demo(plan, steps.say, steps.progress)
-    summary = _summary(outcome)
-    if as_json:
-        typer.echo(json.dumps(summary, indent=2))
-    else:
-        _print(summary, outcome, plan)
+
+        def kept(outcome: Outcome, stage: Stage) -> None:
+            show(outcome)
+            steps.say(f"everything goes on, with a few events a second: http://127.0.0.1:{stage.gateway_port}/")
+            steps.say(f"the tables: sqlite3 {plan.folder / 'scores.db'}; settings: {stage.settings}; Ctrl+C ends it")
+            Event().wait()
+
+        outcome = run_demo(plan, steps.say, steps.progress, kept)
+    if not keep:
+        show(outcome)
     if outcome.problem:
         raise typer.Exit(ExitCode.FAILURE)
 
@@ -59,6 +74,8 @@ def _summary(outcome: Outcome) -> dict[str, Any]:
         "repeats": outcome.tally.repeats,
         "events_per_s": round(outcome.burst / outcome.burst_s) if outcome.burst_s else None,
         "delay_ms": {"p50": p50, "p99": p99, "events": count},
+        "gateway": {"path": answer.path, "took_ms": round(answer.took_ms, 1)} if (answer := outcome.answer) else None,
+        "tables": {table.title: [list(row) for row in table.rows] for table in outcome.tables},
         "problem": outcome.problem,
     }
 
@@ -82,6 +99,7 @@ def _print(summary: dict[str, Any], outcome: Outcome, plan: Plan) -> None:
         typer.echo(f"\n{topic}")
         for prediction in predictions:
             typer.echo(f"  {_readable(prediction)}")
+    _print_readers(outcome)
     if outcome.problem:
         typer.echo(f"\nNOT every event is accounted for: {outcome.problem}; the workers' log: {plan.folder}/worker.log")
         return
@@ -90,6 +108,22 @@ def _print(summary: dict[str, Any], outcome: Outcome, plan: Plan) -> None:
     typer.echo("  scorer setup && scorer worker     topics, schemas, and the worker, by scorer.toml")
     typer.echo("  scorer send lead -n 1000          events; scorer watch lead follows the predictions")
     typer.echo("  scorer model init MODEL.onnx --schema EVENT.avsc     your own model")
+
+
+def _print_readers(outcome: Outcome) -> None:
+    for table in outcome.tables:
+        typer.echo(f"\nsql> {table.query}")
+        cells = [list(table.names), *([str(value) for value in row] for row in table.rows)]
+        widths = [max(len(line[at]) for line in cells) for at in range(len(table.names))]
+        for line in cells:
+            typer.echo("  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    for said in outcome.complete:
+        typer.echo(f"  {said}")
+    if outcome.answer is not None:
+        body = outcome.answer.body
+        items = " ".join(item["product_code"] for item in body["items"]) if "items" in body else f"{body['score']:.3f}"
+        typer.echo(f"\nGET {outcome.answer.path}?after=...&limit=5")
+        typer.echo(f"  {items}   {outcome.answer.took_ms:.0f} ms from sending the event to the answer for it")
 
 
 def _readable(prediction: dict[str, Any]) -> str:

@@ -9,8 +9,8 @@ import fcntl
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -28,17 +28,20 @@ from scorer.edges.kafka.reader import KafkaReader
 from scorer.edges.kafka.settings import producer_properties
 from scorer.edges.schema_folder import SchemaFolder
 from scorer.local import process
-from scorer.local.demo_load import Outcome, send_all
-from scorer.local.events import MODELS, OUTPUTS, TOPICS, Events, from_file, samples
+from scorer.local.demo_load import Outcome, await_all, send_all
+from scorer.local.demo_readers import DATABASE, ask_gateway, ask_tables, fill_tables
+from scorer.local.events import KEYS, MODELS, OUTPUTS, TOPICS, Events, from_file, samples
 from scorer.local.kafka import running_kafka
 from scorer.local.places import shipped
 from scorer.local.ports import free_ports
+from scorer.local.sending import encoded, send
 from scorer.local.tally import Tally
 
 PARTITIONS = 4
 READY_S_MAX = 60.0
 GRACE_S = 25.0
 BYTES_MAX = 1_000_000
+TRICKLE_EVENTS, TRICKLE_PER_S = 10, 5.0
 
 Say = Callable[[str], None]
 
@@ -52,6 +55,7 @@ class Plan:
         csv: a real file to stream, or None for samples.
         leads, logins: how many samples of each.
         broker: "kafka" for a real one, "mock" for librdkafka's built-in cluster.
+        keep: whether everything goes on until the caller has had enough.
         seed: of the samples.
     """
 
@@ -60,16 +64,25 @@ class Plan:
     leads: int = 20_000
     logins: int = 5_000
     broker: str = "kafka"
+    keep: bool = False
     seed: int = 1
 
+    @property
+    def readers(self) -> bool:
+        """Whether the demo ends with the readers of predictions; the built-in cluster has none of what they rest on."""
+        return self.broker == "kafka"
 
-def run_demo(plan: Plan, say: Say, progress: Callable[[int, int], None]) -> Outcome:
+
+def run_demo(
+    plan: Plan, say: Say, progress: Callable[[int, int], None], kept: Callable[[Outcome, Stage], None]
+) -> Outcome:
     """Runs the demo and cleans up after itself, however it ends.
 
     Args:
         plan: what to do.
         say: told of each step, in lines for a person.
         progress: told events accounted for and sent so far.
+        kept: called with `plan.keep` once all is done and everything still runs; its end ends the demo.
 
     Raises:
         LocalUnavailable: a real Kafka cannot be had here.
@@ -81,7 +94,7 @@ def run_demo(plan: Plan, say: Say, progress: Callable[[int, int], None]) -> Outc
         bootstrap = _broker(plan, stack, say)
         schemas = _schemas()
         kinds = [from_file(plan.csv, _now).kind] if plan.csv else list(TOPICS)
-        ports = _start_workers(plan, bootstrap, kinds, stack)
+        stage = _start_workers(plan, bootstrap, kinds, stack)
         tally = Tally({OUTPUTS[kind]: schemas[OUTPUTS[kind]] for kind in kinds})
         outcome = Outcome(tally)
         topics = [*(OUTPUTS[kind] for kind in kinds), *(f"{TOPICS[kind]}.dead-letter" for kind in kinds)]
@@ -90,11 +103,26 @@ def run_demo(plan: Plan, say: Say, progress: Callable[[int, int], None]) -> Outc
         reader.start()
         stack.callback(reader.join)
         stack.callback(stop.set)
-        _wait_ready(ports, kinds, say)
+        say(f"starting {len(kinds)} worker process{'es' if len(kinds) > 1 else ''}: {', '.join(kinds)}")
+        _wait_ready(stage.ports, kinds)
         say("sending events, as fast as they are taken; then some at a steady pace, to measure the delay")
         publisher = KafkaPublisher(producer_properties({"bootstrap.servers": bootstrap}, "paced", BYTES_MAX), _silent)
         send_all(_streams(plan), schemas, publisher, outcome, progress)
-        say("stopping the workers: they drain, commit and leave")
+        if plan.readers and not outcome.problem:
+            say("filling SQL tables with the predictions, and asking the gateway as an app does at a login")
+            start_process(plan, stage, ("gateway",), stack)
+            outcome.complete = fill_tables(stage.settings, plan.folder, kinds)
+            outcome.tables = ask_tables(plan.folder, kinds)
+            _wait_ready([stage.ports[-1] + 1], ["gateway"])
+            asked = "login" if "login" in kinds else "lead"
+            outcome.answer = ask_gateway(stage.gateway_port, asked, schemas[TOPICS[asked]], publisher, plan.seed + 1)
+            outcome.sent[asked] += 1
+            await_all(outcome, progress)
+        if plan.keep:
+            _keep(plan, stage, stack, Sending(schemas, publisher))
+            with suppress(KeyboardInterrupt):
+                kept(outcome, stage)
+        say("stopping everything: the workers drain, commit and leave")
     return outcome
 
 
@@ -137,28 +165,80 @@ def _schemas() -> dict[str, WriterSchema]:
     return found
 
 
-def _start_workers(plan: Plan, bootstrap: str, kinds: list[str], stack: ExitStack) -> list[int]:
-    """Starts `scorer worker` as a person would, with settings written to a file. Returns the health ports."""
-    ports = sorted(free_ports(len(kinds) + 1))
-    first = ports[0] if ports == list(range(ports[0], ports[0] + len(ports))) else _run_of_ports(len(kinds))
-    group = f"demo-{int(time.time())}"
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What events are sent with: the topics' schemas, and a producer."""
+
+    schemas: Mapping[str, WriterSchema]
+    publisher: KafkaPublisher
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What runs.
+
+    Attributes:
+        settings: the settings file of all its processes.
+        kinds: of the streams.
+        ports: of the workers' health checks, in their order.
+        gateway_port: where the gateway and its page are.
+    """
+
+    settings: Path
+    kinds: Sequence[str]
+    ports: Sequence[int]
+    gateway_port: int
+
+
+def _start_workers(plan: Plan, bootstrap: str, kinds: list[str], stack: ExitStack) -> Stage:
+    """Starts `scorer worker` as a person would, with settings written to a file."""
+    first = _run_of_ports(len(kinds) + 1)  # the gateway's health has the port after the workers'
+    (gateway_port,) = free_ports(1)
     streams = "".join(
         f'\n[[streams]]\nname = "{kind}"\nbundle = "{shipped("models") / MODELS[kind]}"\n'
         f'from = "{TOPICS[kind]}"\nto = "{OUTPUTS[kind]}"\n'
         for kind in kinds
     )
     mock = f'[kafka.producer]\n"message.max.bytes" = {BYTES_MAX}\n' if plan.broker == "mock" else ""
-    settings = plan.folder / "scorer.toml"
+    settings, store = plan.folder / "scorer.toml", plan.folder / "gateway.sqlite3"
+    for stale in (*plan.folder.glob(f"{DATABASE}*"), *plan.folder.glob(f"{store.name}*")):
+        stale.unlink()
     settings.write_text(
-        f'group = "{group}"\n[kafka]\n"bootstrap.servers" = "{bootstrap}"\n{mock}'
-        f'[registry]\nurl = "folder:{shipped("schemas")}"\n[metrics]\nport = {first}\n{streams}'
+        f'group = "demo-{int(time.time())}"\n[kafka]\n"bootstrap.servers" = "{bootstrap}"\n{mock}'
+        f'[registry]\nurl = "folder:{shipped("schemas")}"\n[metrics]\nport = {first}\n'
+        f'[sink]\nport = -1\n[sink.sql]\nurl = "sqlite:///{plan.folder / DATABASE}"\n'
+        f'[gateway]\nport = {gateway_port}\nstore = "{store}"\n{streams}'
     )
-    log = plan.folder / "worker.log"
+    stage = Stage(settings, kinds, range(first, first + len(kinds)), gateway_port)
+    start_process(plan, stage, ("worker",), stack)
+    return stage
+
+
+def start_process(plan: Plan, stage: Stage, command: tuple[str, ...], stack: ExitStack) -> None:
+    """Starts a command of the scorer with the demo's settings, and ends it with the demo."""
+    log = plan.folder / f"{'-'.join(command)}.log"
     log.write_bytes(b"")
-    command = [sys.executable, "-m", "scorer", "worker", "--config", str(settings)]
-    started = process.launch(command, log, keep=False)
-    stack.callback(process.stop, started, GRACE_S)
-    return list(range(first, first + len(kinds)))
+    whole = [sys.executable, "-m", "scorer", *command, "--config", str(stage.settings)]
+    stack.callback(process.stop, process.launch(whole, log, keep=False), GRACE_S)
+
+
+def _keep(plan: Plan, stage: Stage, stack: ExitStack, sending: Sending) -> None:
+    """Lets everything go on, with a few events a second."""
+    for kind in stage.kinds:
+        start_process(plan, stage, ("sink", "sql", kind), stack)
+    stop = Event()
+
+    def trickle() -> None:
+        while not stop.is_set():
+            for kind in stage.kinds:
+                events = samples(kind, TRICKLE_EVENTS, int(time.time()), _now).events
+                messages = encoded(events, sending.schemas[TOPICS[kind]], KEYS[kind])
+                send(messages, TOPICS[kind], sending.publisher, SystemClock(), rate=TRICKLE_PER_S, stop=stop)
+
+    sender = Thread(target=trickle, name="trickle")
+    sender.start()
+    stack.callback(sender.join)
+    stack.callback(stop.set)
 
 
 def _run_of_ports(count: int) -> int:
@@ -171,13 +251,14 @@ def _run_of_ports(count: int) -> int:
     raise ScorerError("no free ports in a row for the workers' health checks")
 
 
-def _wait_ready(ports: list[int], kinds: list[str], say: Say) -> None:
-    say(f"starting {len(kinds)} worker process{'es' if len(kinds) > 1 else ''}: {', '.join(kinds)}")
+def _wait_ready(ports: Sequence[int], names: Sequence[str]) -> None:
     deadline = time.monotonic() + READY_S_MAX
-    for port, kind in zip(ports, kinds, strict=True):
+    for port, name in zip(ports, names, strict=True):
         while not _ready(port):
             if time.monotonic() > deadline:
-                raise TransientError(f"the worker for {kind} is not ready after {READY_S_MAX:.0f} s; see worker.log")
+                raise TransientError(
+                    f"{name} is not ready after {READY_S_MAX:.0f} s; see the logs in the demo's folder"
+                )
             time.sleep(0.05)
 
 

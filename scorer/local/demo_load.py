@@ -11,6 +11,7 @@ from scorer.core.ports import Publisher
 from scorer.core.schema import WriterSchema
 from scorer.core.wire import prefix
 from scorer.edges.clock import SystemClock
+from scorer.local.demo_readers import Answer, Table
 from scorer.local.events import KEYS, TOPICS, Events
 from scorer.local.sending import Message, encoded, send
 from scorer.local.tally import Tally
@@ -33,6 +34,9 @@ class Outcome:
         burst: how many events that were.
         paced_since_ms: Kafka timestamps from here on belong to the paced part.
         problem: why not every event is accounted for, or "".
+        answer: what the gateway said about the last event.
+        complete: what the SQL sinks said, a line each.
+        tables: what the database said.
     """
 
     tally: Tally
@@ -41,6 +45,9 @@ class Outcome:
     burst: int = 0
     paced_since_ms: int = 0
     problem: str = ""
+    answer: Answer | None = None
+    complete: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -70,11 +77,11 @@ def send_all(
     started_s = time.monotonic()
     _send(burst, publisher, outcome, rate=0.0)
     outcome.burst = outcome.total
-    _await(outcome, progress)
+    await_all(outcome, progress)
     outcome.burst_s = outcome.tally.last_s - started_s
     outcome.paced_since_ms = SystemClock().now_ms()
     _send(paced, publisher, outcome, rate=PACED_PER_S)
-    _await(outcome, progress)
+    await_all(outcome, progress)
 
 
 def _send(load: Mapping[str, list[Message]], publisher: Publisher, outcome: Outcome, rate: float) -> None:
@@ -90,7 +97,7 @@ def _bad(schema: WriterSchema, kind: str) -> list[Message]:
     return [(f"bad-{kind}-{number}".encode(), value) for number, value in enumerate(broken * 3)]
 
 
-def _await(outcome: Outcome, progress: Progress) -> None:
+def await_all(outcome: Outcome, progress: Progress) -> None:
     """Waits until every event sent is accounted for, or nothing has come for too long."""
     seen, since_s = -1, time.monotonic()
     while outcome.tally.accounted < outcome.total:

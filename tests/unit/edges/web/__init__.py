@@ -1,0 +1,1 @@
+"""The web side of the gateway, without a network."""

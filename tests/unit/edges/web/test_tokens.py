@@ -1,0 +1,180 @@
+"""Tokens: what the file may hold, who is let in, and buckets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scorer.core.errors import ConfigError
+from scorer.edges.web.limits import Buckets
+from scorer.edges.web.problems import ProblemError
+from scorer.edges.web.question import Question, asked, entity_of
+from scorer.edges.web.shape import popular_of
+from scorer.edges.web.tokens import Authority, add_token, read_tokens
+
+ENDS = datetime(2030, 1, 1, tzinfo=UTC)
+ENDS_MS = int(ENDS.timestamp() * 1000)
+
+
+def nothing(_: str, __: Mapping[str, Any]) -> None:
+    pass
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tokens.toml"
+
+
+def test_a_token_lets_in_until_it_expires_and_reads_its_scopes_alone(path: Path) -> None:
+    token = add_token(path, "web", ["ks", "ks:all"], ENDS)
+    add_token(path, "other", ["js"], None)
+    authority = Authority(path, frozenset({"ks"}), nothing)
+    let_in = authority.check(f"Bearer {token}".encode(), ENDS_MS - 1)
+    assert let_in is not None
+    assert [let_in.allows(scope) for scope in ("ks", "ks:all", "js")] == [True, True, False]
+    assert authority.still(let_in, ENDS_MS - 1)
+    assert not authority.still(let_in, ENDS_MS)
+    for header in (
+        None,
+        b"",
+        b"Bearer",
+        b"Bearer ",
+        token.encode(),
+        f"Basic {token}".encode(),
+        f"Bearer {token}x".encode(),
+    ):
+        assert authority.check(header, 0) is None
+    assert authority.check(f"bearer {token}".encode(), ENDS_MS) is None
+    assert token not in path.read_text()
+    assert hashlib.sha256(token.encode()).hexdigest() in path.read_text()
+
+
+def test_without_a_file_everybody_reads_everything() -> None:
+    authority = Authority(None, frozenset({"ks"}), nothing)
+    let_in = authority.check(None, 0)
+    assert let_in is not None
+    assert let_in.allows("ks")
+    assert authority.still(let_in, 0)
+
+
+def test_a_changed_file_counts_and_one_that_cannot_be_read_leaves_what_was(path: Path) -> None:
+    said: list[str] = []
+    token = add_token(path, "web", ["ks"], None)
+    authority = Authority(path, frozenset(), lambda event, _: said.append(event))
+    before = authority.check(f"Bearer {token}".encode(), 0)
+    assert before is not None
+    authority.reload()
+    assert said == []
+    path.write_text("broken [")
+    authority.reload()
+    assert authority.check(f"Bearer {token}".encode(), 0) is not None
+    path.write_text("")
+    authority.reload()
+    assert authority.check(f"Bearer {token}".encode(), 0) is None
+    assert not authority.still(before, 0)
+    path.unlink()
+    authority.reload()
+    assert said == ["tokens.not_read", "tokens.read", "tokens.not_read"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "other = 1",
+        '[[tokens]]\nname = "a"',
+        f'[[tokens]]\nname = "a"\nsha256 = "{"0" * 63}"\nscopes = []',
+        f'[[tokens]]\nname = "a"\nsha256 = "{"0" * 64}"\nscopes = [1]',
+        f'[[tokens]]\nname = "a"\nsha256 = "{"0" * 64}"\nscopes = "all"',
+        f'[[tokens]]\nname = "a"\nsha256 = "{"0" * 64}"\nscopes = []\nexpires = 2030-01-01T00:00:00',
+        f'[[tokens]]\nname = "a"\nsha256 = "{"0" * 64}"\nscopes = []\nmore = 1',
+        2 * f'[[tokens]]\nname = "a"\nsha256 = "{"0" * 64}"\nscopes = []\n',
+    ],
+)
+def test_a_file_of_another_form_is_refused(path: Path, text: str) -> None:
+    path.write_text(text)
+    with pytest.raises(ConfigError):
+        read_tokens(path)
+
+
+@pytest.mark.parametrize("name", ["", "a b", 'a"\n[x]', "x" * 101])
+def test_a_name_that_would_not_fit_into_the_file_is_refused(path: Path, name: str) -> None:
+    with pytest.raises(ConfigError):
+        add_token(path, name, ["ks"], None)
+    assert not path.exists()
+
+
+def test_a_name_is_given_once(path: Path) -> None:
+    add_token(path, "web", ["ks"], None)
+    with pytest.raises(ConfigError, match="already"):
+        add_token(path, "web", ["ks"], None)
+
+
+def test_a_bucket_gives_a_seconds_worth_at_once_then_its_rate_and_each_name_has_its_own() -> None:
+    buckets = Buckets(5)
+    assert [buckets.take("a", 0.0) for _ in range(5)] == [0.0] * 5
+    assert buckets.take("a", 0.0) == pytest.approx(0.2)
+    assert buckets.take("b", 0.0) == 0.0
+    assert buckets.take("a", 0.21) == 0.0
+    assert buckets.take("a", 0.22) > 0
+    assert [buckets.take("a", 100.0) == 0.0 for _ in range(6)] == [True] * 5 + [False]
+    assert [Buckets(0).take("a", 0.0) for _ in range(100)] == [0.0] * 100
+
+
+@pytest.mark.parametrize(
+    ("query", "question"),
+    [
+        (b"", Question()),
+        (b"limit=5&x=y", Question(limit=5)),
+        (b"after=a%2Fb%20c&wait_ms=0", Question(after="a/b c", wait_ms=0)),
+        (b"limit=1&limit=2", Question(limit=2)),
+    ],
+)
+def test_a_query_is_read(query: bytes, question: Question) -> None:
+    assert asked(query, 5_000) == question
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"limit=0",
+        b"limit=1001",
+        b"limit=1.0",
+        b"limit=",
+        b"limit=%C2%B2",
+        b"wait_ms=5001",
+        b"after=",
+        b"after=%ff",
+        b"a=\xff",
+        b"wait_ms=-1",
+    ],
+)
+def test_a_query_out_of_its_limits_is_a_422(query: bytes) -> None:
+    with pytest.raises(ProblemError) as refused:
+        asked(query, 5_000)
+    assert refused.value.status == 422
+
+
+def test_an_id_is_percent_decoded_once() -> None:
+    assert entity_of("a%2Fb%2525") == "a/b%25"
+    for encoded, status in (("%ff", 400), ("x" * 513, 422)):
+        with pytest.raises(ProblemError) as refused:
+            entity_of(encoded)
+        assert refused.value.status == status
+
+
+def test_what_is_popular_is_what_is_named_most_often() -> None:
+    def body(*codes: str) -> bytes:
+        items = ",".join(f'{{"code":"{code}","score":{at}}}' for at, code in enumerate(codes))
+        return f'"id":"x","items":[{items}]}}'.encode()
+
+    assert popular_of([body("a", "b"), body("b", "c"), body("b", "a")]) == (
+        "items",
+        [{"code": "b", "score": 1 / 3}, {"code": "a", "score": 0.5}],
+    )
+    assert popular_of([b'"id":"x","score":0.5}']) is None
+    assert popular_of([]) is None
