@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +149,8 @@ def _fill(settings: Settings, plan: Plan, loop: SinkLoop) -> None:
             feed.source = KafkaSource(
                 properties, feed.topic, start="earliest", ownership=feed, report=loop.report, stored=_stored(loop, feed)
             )
+        gc.collect()
+        gc.freeze()  # what is there now stays: no collection need walk it while thousands of messages come
         loop.run()
     finally:
         for feed in loop.feeds:

@@ -24,5 +24,5 @@ def test_the_quick_run_prints_a_ratio_for_each_demand() -> None:
     )
     assert ended.returncode == 0, ended.stderr[-2000:]
     found = json.loads(ended.stdout)
-    assert (found["rows"], len(found["demands"]), len(found["rates"])) == (20_000, 4, 5)
+    assert (found["rows"], len(found["demands"]), len(found["rates"])) == (20_000, 3, 6)
     assert all(rate > 0 for rates in found["rates"].values() for rate in rates)

@@ -222,7 +222,7 @@ class KafkaSource:
             numbers = [each.partition for each in partitions]
             # A client that is closing answers no questions: it would sit out its time for each.
             positions = {} if self._closing else starting(consumer, self._topic, numbers, self._start, self._stored)
-            if self._counted is not None:
+            if positions and self._counted is not None:
                 self._counted.begin(consumer, positions)
         except KafkaException as error:
             self._failure = TransientError(f"starts on {self._topic} cannot be counted: {error.args[0]}")
@@ -233,8 +233,8 @@ class KafkaSource:
         # Also if there are none: a callback that assigns nothing makes the client assign, and read, all of them.
         starts = [TopicPartition(self._topic, partition, offset) for partition, offset in positions.items()]
         (consumer.incremental_assign if self._incremental else consumer.assign)(starts)
-        if self._held:
-            consumer.pause(starts)
+        # A pause outlives the assignment: a partition that was lost while it was paused would come back paused.
+        (consumer.pause if self._held else consumer.resume)(starts)
         self._floors.update(positions)
         self._starts.update(positions)
         self._ownership.assigned(positions)

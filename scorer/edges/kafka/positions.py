@@ -8,20 +8,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from scorer.core.errors import HaltError, TransientError
 
 REQUEST_S_MAX = 10.0
-UNSTABLE_S_MAX = 60.0
-"""A transaction that somebody left open hides a group's offsets until the broker aborts it: for its time-out, and for
-up to 10 s more until the broker looks again."""
+PAUSE_S = 0.2
+ANSWER_S_MAX = 60.0
+"""How long an answer is waited for inside a rebalance. A transaction that somebody left open hides a group's offsets
+until the broker aborts it: for its time-out, and for up to 10 s more until the broker looks again."""
 GROUP_REMEDY = "Set the group's position with kafka-consumer-groups --reset-offsets"
 STORED_REMEDY = "Delete the stored position of that partition to read what is left,"
 _INVALID = -1001
-_PASSING = frozenset({KafkaError.UNSTABLE_OFFSET_COMMIT, KafkaError._TIMED_OUT})
+_PASSING = frozenset(
+    {
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError._WAIT_COORD,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.REQUEST_TIMED_OUT,
+    }
+)
+"""A broker that has died takes its time to be missed by the others."""
 
+T = TypeVar("T")
 Stored = Callable[[Sequence[int]], Mapping[int, int]]
 """Partitions to the next offsets of those that have been read before. Raises TransientError."""
 
@@ -32,18 +51,42 @@ def committed(consumer: Consumer, topic: str, partitions: Sequence[int]) -> dict
     Raises:
         TransientError: nobody says.
     """
-    wanted = [TopicPartition(topic, partition) for partition in partitions]
-    until_s = time.monotonic() + UNSTABLE_S_MAX
+    return {each.partition: each.offset for each in recorded(consumer, topic, partitions) if each.offset != _INVALID}
+
+
+def recorded(consumer: Consumer, topic: str, partitions: Sequence[int]) -> list[TopicPartition]:
+    """What the group has committed of each partition, metadata included.
+
+    Raises:
+        TransientError: nobody says.
+    """
+
+    def ask() -> list[TopicPartition]:
+        found: list[TopicPartition] = consumer.committed(
+            [TopicPartition(topic, partition) for partition in partitions], REQUEST_S_MAX
+        )
+        for each in found:
+            if each.error is not None:
+                raise KafkaException(each.error)
+        return found
+
+    return _answered(ask, f"committed offsets of {topic}")
+
+
+def _answered(ask: Callable[[], T], what: str) -> T:
+    """Asks until somebody answers.
+
+    Raises:
+        TransientError: nobody did in ANSWER_S_MAX, or the answer is no.
+    """
+    until_s = time.monotonic() + ANSWER_S_MAX
     while True:
         try:
-            found = consumer.committed(wanted, REQUEST_S_MAX)
-            wrong = next((each.error for each in found if each.error is not None), None)
-            if wrong is None:
-                return {each.partition: each.offset for each in found if each.offset != _INVALID}
+            return ask()
         except KafkaException as error:
-            wrong = error.args[0]
-        if wrong.code() not in _PASSING or time.monotonic() > until_s:
-            raise TransientError(f"no committed offsets of {topic}: {wrong}")
+            if error.args[0].code() not in _PASSING or time.monotonic() > until_s:
+                raise TransientError(f"no {what}: {error.args[0]}") from error
+            time.sleep(PAUSE_S)
 
 
 def starting(
@@ -65,29 +108,38 @@ def starting(
     known = dict(stored(partitions)) if stored is not None else committed(consumer, topic, partitions)
     positions: dict[int, int] = {}
     fresh: list[TopicPartition] = []
-    try:
-        for partition in partitions:
-            if partition in known:
-                positions[partition] = known[partition]
-                remedy = GROUP_REMEDY if stored is None else STORED_REMEDY
-                lost = lost_range(consumer, topic, partition, known[partition], remedy)
-                if lost is not None:
-                    raise HaltError(lost)
-                continue
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), REQUEST_S_MAX)
-            positions[partition] = low if start == "earliest" else high
-            fresh.append(TopicPartition(topic, partition, positions[partition]))
-        if fresh and start == "latest":  # else a crash before the first commit would move the start
-            consumer.commit(offsets=fresh, asynchronous=False)
-    except KafkaException as error:
-        raise TransientError(f"no starting positions for {topic}: {error.args[0]}") from error
+    for partition in partitions:
+        if partition in known:
+            positions[partition] = known[partition]
+            remedy = GROUP_REMEDY if stored is None else STORED_REMEDY
+            lost = lost_range(consumer, topic, partition, known[partition], remedy)
+            if lost is not None:
+                raise HaltError(lost)
+            continue
+        low, high = _extent(consumer, topic, partition)
+        positions[partition] = low if start == "earliest" else high
+        fresh.append(TopicPartition(topic, partition, positions[partition]))
+    if fresh and start == "latest":  # else a crash before the first commit would move the start
+        _answered(lambda: consumer.commit(offsets=fresh, asynchronous=False), f"starting positions for {topic}")
     return positions
 
 
 def lost_range(consumer: Consumer, topic: str, partition: int, position: int, remedy: str = GROUP_REMEDY) -> str | None:
-    """For people: which offsets are gone, if reading cannot go on at a position; None if it can."""
-    low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), REQUEST_S_MAX)
+    """For people: which offsets are gone, if reading cannot go on at a position; None if it can.
+
+    Raises:
+        TransientError: nobody says.
+    """
+    low, high = _extent(consumer, topic, partition)
     if low <= position <= high:
         return None
     lost = f"offsets {position} to {low - 1} are gone" if position < low else f"it ends at {high}, before {position}"
     return f"{topic}/{partition}: {lost}; the topic was truncated or made anew. {remedy} and start again"
+
+
+def _extent(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    def ask() -> tuple[int, int]:
+        found: tuple[int, int] = consumer.get_watermark_offsets(TopicPartition(topic, partition), REQUEST_S_MAX)
+        return found
+
+    return _answered(ask, f"extent of {topic}/{partition}")

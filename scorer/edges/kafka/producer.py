@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -75,13 +76,17 @@ class KafkaPublisher:
 
     def poll(self, wait_ms: int) -> None:
         """See ports.Publisher."""
-        self.producer.poll(wait_ms / 1000)
+        try:
+            self.producer.poll(wait_ms / 1000)
+        except KafkaException as error:  # a fatal one, of a producer that was fenced
+            raise TransientError(f"the producer has failed: {error.args[0]}") from error
         if self._failure is not None:
             raise TransientError(f"a delivery failed: {self._failure}")
 
     def forget(self) -> None:
         """Drops what came of earlier messages: they belonged to a transaction that was aborted."""
-        self.producer.poll(0)
+        with suppress(KafkaException):
+            self.producer.poll(0)
         self._failure = None
 
     def close(self, wait_ms_max: int) -> int:

@@ -68,6 +68,11 @@ def producer_properties(
     }
 
 
+RETRY_BACKOFF_MS = 300
+"""A call of a transaction that took as long as librdkafka's own pause before a retry may have been sent twice. With its
+default of 100 ms a slow machine would give too many false alarms."""
+
+
 def transactional(properties: Mapping[str, Any], transactional_id: str, timeout_ms: int) -> dict[str, Any]:
     """A producer's properties for transactions; every time-out is derived from theirs.
 
@@ -79,4 +84,6 @@ def transactional(properties: Mapping[str, Any], transactional_id: str, timeout_
         "transaction.timeout.ms": timeout_ms,
         "message.timeout.ms": timeout_ms,
         "socket.timeout.ms": max(900, timeout_ms - 200),
+        "retry.backoff.ms": RETRY_BACKOFF_MS,
+        "retry.backoff.max.ms": max(1000, RETRY_BACKOFF_MS),
     }

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from confluent_kafka import Consumer, TopicPartition
 
 from scorer.core.sandbox import mark, starts_of
-from scorer.edges.kafka.positions import REQUEST_S_MAX
+from scorer.edges.kafka.positions import recorded
 
 END_S_MAX = 2.0
 """A count that cannot be cleared costs a slow start at worst, and leaving has a budget."""
@@ -31,11 +31,11 @@ class Starts:
         `unfinished` then says how often each was begun there before and not left in good order.
 
         Raises:
-            KafkaException: the broker does not say what was counted.
+            TransientError: the broker does not say what was counted.
+            KafkaException: it does not take the new counts.
         """
-        asked = [TopicPartition(self._topic, partition) for partition in positions]
         raised = []
-        for found in consumer.committed(asked, REQUEST_S_MAX):
+        for found in recorded(consumer, self._topic, list(positions)):
             position = positions[found.partition]
             before = starts_of(found.metadata) if found.offset == position else 0
             self.unfinished[found.partition], self._marked[found.partition] = before, position

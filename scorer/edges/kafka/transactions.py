@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -21,9 +22,13 @@ from scorer.core.records import DeadLetter, Outbound
 from scorer.core.transactions import Failure, Verdict, verdict
 from scorer.edges.kafka.messages import Report
 from scorer.edges.kafka.producer import KafkaPublisher
+from scorer.edges.kafka.settings import RETRY_BACKOFF_MS
 
 INIT_S_MAX = 5.0
 RETRY_PAUSE_S = 0.05
+RETRIED_S = 0.8 * RETRY_BACKOFF_MS / 1000
+"""A call that took so long may have been sent twice by the client itself, which says nothing of it: its pauses are 80
+to 120 % of RETRY_BACKOFF_MS. A call takes 1 to 5 ms otherwise."""
 _FENCES = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
 _INDEFINITE = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT})
 _LOST = ("REQTMOUT", "FAIL")
@@ -61,7 +66,8 @@ class KafkaTransactions:
         """See ports.Transactions."""
         if self._opened_s is None:
             publisher = self._ready()
-            publisher.producer.poll(0)  # what the log says of the last transaction, if it came late
+            with suppress(KafkaException):
+                publisher.producer.poll(0)  # what the log says of the last transaction, if it came late
             if self._indefinite:
                 self._renew()
                 publisher = self._ready()
@@ -75,10 +81,11 @@ class KafkaTransactions:
         Raises:
             AbortedError: the client takes no more; the transaction has failed.
         """
+        publisher = self._ready()
         try:
-            return self._ready().publish(outbound, letters, batch)
+            return publisher.publish(outbound, letters, batch)
         except TransientError as error:
-            raise AbortedError(str(error)) from error
+            raise self._ended("produce", error) from error
 
     def poll(self, wait_ms: int) -> None:
         """See ports.Publisher.
@@ -91,7 +98,7 @@ class KafkaTransactions:
         try:
             self._publisher.poll(wait_ms)
         except TransientError as error:
-            raise AbortedError(str(error)) from error
+            raise self._ended("poll", error) from error
 
     def commit(self, offsets: Mapping[int, int], membership: Any, wait_ms_max: float | None = None) -> None:
         """See ports.Transactions."""
@@ -104,7 +111,8 @@ class KafkaTransactions:
         self._call("commit", lambda: producer.commit_transaction(wait_s), wait_s)
         self._reached("after_commit")
         self._opened_s = None
-        producer.poll(0)
+        with suppress(KafkaException):
+            producer.poll(0)
         if self._indefinite:
             self._renew()
 
@@ -168,24 +176,38 @@ class KafkaTransactions:
             AbortedError: the transaction is over, or has to be.
             FencedError: another instance has our id.
         """
-        until_s = time.monotonic() + (self._timeout_s if wait_s < 0 else wait_s)
+        began_s = time.monotonic()
+        until_s = began_s + (self._timeout_s if wait_s < 0 else wait_s)
         while (error := _error_of(call)) is not None:
-            self._indefinite |= error.code() in _INDEFINITE
-            meant = verdict(self._failure(error), self._timeout_s * 1000)
-            self._report("transaction.call_failed", {"call": name, "error": str(error), "verdict": meant.name})
-            if meant is Verdict.FENCED:
-                self._fenced = True
+            meant, ended = self._judged(name, error)
+            if meant is Verdict.RETRY and time.monotonic() > until_s:
                 self._give_up()
-                raise FencedError(
-                    f"transactional.id {self._properties['transactional.id']} is in use elsewhere: give each instance "
-                    "of a stream its own transaction.slot"
-                )
-            if meant is Verdict.ABORT:
-                raise AbortedError(f"{name}: {error}")
-            if meant is Verdict.RECYCLE or time.monotonic() > until_s:
-                self._give_up()
-                raise AbortedError(f"{name}: {error}")
-            time.sleep(RETRY_PAUSE_S)
+            elif meant is Verdict.RETRY:
+                time.sleep(RETRY_PAUSE_S)
+                continue
+            raise ended
+        self._indefinite |= time.monotonic() - began_s > RETRIED_S
+
+    def _judged(self, name: str, error: KafkaError) -> tuple[Verdict, AbortedError | FencedError]:
+        """What an error means, and what to raise if it ends the transaction; gives the producer up where due."""
+        self._indefinite |= error.code() in _INDEFINITE
+        meant = verdict(self._failure(error), self._timeout_s * 1000)
+        self._report("transaction.call_failed", {"call": name, "error": str(error), "verdict": meant.name})
+        if meant is Verdict.FENCED:
+            self._fenced = True
+        if meant in (Verdict.FENCED, Verdict.RECYCLE):
+            self._give_up()
+        if meant is Verdict.FENCED:
+            return meant, FencedError(
+                f"transactional.id {self._properties['transactional.id']} is in use elsewhere: give each instance of a "
+                "stream its own transaction.slot"
+            )
+        return meant, AbortedError(f"{name}: {error}")
+
+    def _ended(self, name: str, error: TransientError) -> AbortedError | FencedError:
+        """What the failure of a message, or of the client, makes of the open transaction."""
+        cause = error.__cause__
+        return self._judged(name, cause.args[0])[1] if isinstance(cause, KafkaException) else AbortedError(str(error))
 
     def _failure(self, error: KafkaError) -> Failure:
         age_s = 0.0 if self._opened_s is None else time.monotonic() - self._opened_s

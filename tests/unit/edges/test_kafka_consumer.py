@@ -209,6 +209,9 @@ class Unanswering:
     def incremental_assign(self, partitions: list[TopicPartition]) -> None:
         assert partitions == []
 
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        assert partitions == []
+
 
 class Answer:
     """A TopicPartition with an error, which its own constructor does not take."""
@@ -218,7 +221,10 @@ class Answer:
 
 
 @pytest.mark.parametrize("start", ["earliest", "latest"])
-def test_no_answer_about_what_is_committed_is_an_outage_and_never_a_new_start(cluster: Cluster, start: str) -> None:
+def test_no_answer_about_what_is_committed_is_an_outage_and_never_a_new_start(
+    cluster: Cluster, start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scorer.edges.kafka.positions.ANSWER_S_MAX", 0.3)
     member = cluster.member(cluster.topic(), start=start)
     member.source._on_assign(Unanswering(), [TopicPartition("t", 0)])  # type: ignore[arg-type]
     with pytest.raises(TransientError, match="no committed offsets"):
