@@ -25,7 +25,7 @@ def test_every_page_and_folder_that_the_readme_points_to_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", sorted(set(re.findall(r"^ {4}scorer ((?:local|model|config)? ?[a-z]+)", README, re.M)))
+    "command", sorted(set(re.findall(r"^ {4}scorer ((?:local|model|config|sink)? ?[a-z]+)", README, re.M)))
 )
 def test_every_command_that_the_readme_names_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*command.split(), "--help"]) == 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from threading import Thread
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -25,6 +26,10 @@ from scorer.edges.kafka.producer import KafkaPublisher
 from scorer.edges.kafka.settings import RETRY_BACKOFF_MS
 
 INIT_S_MAX = 5.0
+SLICE_S = 1.0
+"""How long one call may take before it is made again. librdkafka advises -1, which waits for ever where a connection
+was cut in the middle: measured, more than 60 s on a transaction that times out after 10."""
+ABORT_S_MAX = 3.0
 RETRY_PAUSE_S = 0.05
 RETRIED_S = 0.8 * RETRY_BACKOFF_MS / 1000
 """A call that took so long may have been sent twice by the client itself, which says nothing of it: its pauses are 80
@@ -73,7 +78,7 @@ class KafkaTransactions:
                 publisher = self._ready()
             self._indefinite = False
             self._opened_s = time.monotonic()
-            self._call("begin", publisher.producer.begin_transaction)
+            self._call("begin", publisher.producer.begin_transaction, self._overdue_s())
 
     def publish(self, outbound: Outbound, letters: Sequence[DeadLetter], batch: InFlight) -> list[int]:
         """See ports.Publisher; in the open transaction.
@@ -103,12 +108,13 @@ class KafkaTransactions:
     def commit(self, offsets: Mapping[int, int], membership: Any, wait_ms_max: float | None = None) -> None:
         """See ports.Transactions."""
         assert offsets, "the client would take no offsets at all for nothing to do, and commit the rest"
-        producer, wait_s = self._ready().producer, -1.0 if wait_ms_max is None else wait_ms_max / 1000
+        producer = self._ready().producer
+        until_s = self._overdue_s() if wait_ms_max is None else time.monotonic() + wait_ms_max / 1000
         wanted = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
-        self._call("offsets", lambda: producer.send_offsets_to_transaction(wanted, membership, wait_s), wait_s)
+        self._call("offsets", lambda: producer.send_offsets_to_transaction(wanted, membership, SLICE_S), until_s)
         self._reached("offsets_sent")
         self._reached("before_commit")
-        self._call("commit", lambda: producer.commit_transaction(wait_s), wait_s)
+        self._call("commit", lambda: producer.commit_transaction(SLICE_S), until_s)
         self._reached("after_commit")
         self._opened_s = None
         with suppress(KafkaException):
@@ -121,7 +127,7 @@ class KafkaTransactions:
         if self._publisher is not None and self._opened_s is not None:
             producer = self._publisher.producer
             try:
-                self._call("abort", lambda: producer.abort_transaction(-1))
+                self._call("abort", lambda: producer.abort_transaction(SLICE_S), time.monotonic() + ABORT_S_MAX)
                 self._publisher.forget()
             except AbortedError as error:
                 self._report("transaction.producer_renewed", {"why": str(error)})
@@ -166,18 +172,23 @@ class KafkaTransactions:
     def _give_up(self) -> None:
         if self._publisher is not None:
             self._publisher.producer.purge()
+            Thread(target=_bury, args=([self._publisher],), name="burial", daemon=True).start()
             self._publisher = None
         self._opened_s = None
 
-    def _call(self, name: str, call: Callable[[], object], wait_s: float = -1.0) -> None:
-        """Makes one transactional call until it succeeds, with the same arguments each time.
+    def _overdue_s(self) -> float:
+        """When the broker aborts the open transaction, at the latest; time.monotonic()."""
+        assert self._opened_s is not None
+        return self._opened_s + self._timeout_s
+
+    def _call(self, name: str, call: Callable[[], object], until_s: float) -> None:
+        """Makes one transactional call until it succeeds, with the same arguments each time, at most until then.
 
         Raises:
             AbortedError: the transaction is over, or has to be.
             FencedError: another instance has our id.
         """
         began_s = time.monotonic()
-        until_s = began_s + (self._timeout_s if wait_s < 0 else wait_s)
         while (error := _error_of(call)) is not None:
             meant, ended = self._judged(name, error)
             if meant is Verdict.RETRY and time.monotonic() > until_s:
@@ -233,3 +244,9 @@ def _error_of(call: Callable[[], object]) -> KafkaError | None:
         error: KafkaError = exception.args[0]
         return error
     return None
+
+
+def _bury(held: list[KafkaPublisher]) -> None:
+    """Lets go of a producer where nobody waits for it: its end may take as long as a connection hangs."""
+    time.sleep(SLICE_S)  # until the call that failed has let go of it too
+    held.clear()
