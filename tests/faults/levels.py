@@ -1,0 +1,33 @@
+"""How much of each fault there is, in one place: `smoke` for every run of the tests, `faults` for `make faults`,
+`qualify` for the published table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Counts by test; seconds where the name says so. `tries` is how often a mutant may escape."""
+
+    rate: float
+    kills: int
+    point_kills: int
+    zombies: int
+    abort_s: float
+    storm_s: float
+    held: int
+    poison_kills: int
+    outage_s: float
+    broker_kills: int
+    soak_s: float
+    fuzzed: int
+    tries: int = 3
+
+
+LEVELS = {
+    "smoke": Counts(1_000, 2, 1, 1, 10, 40, 2, 1, 6, 1, 40, 20_000),
+    "faults": Counts(1_000, 6, 5, 1, 20, 30, 10, 2, 60, 2, 300, 1_000_000),
+    "qualify": Counts(1_000, 30, 20, 3, 120, 120, 50, 10, 60, 5, 1_800, 1_000_000),
+}

@@ -1,0 +1,201 @@
+"""Neighbours that go away: the registry, and a stop while they are."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from tests.faults.plugin import Plan
+from tests.faults.scenarios import Variables, recovers
+from tests.faults.scene import Scene, Stuck, scene
+from tests.harness.fault_kafka import FaultKafka
+from tests.oracle.judge import Broken, Figures
+
+GRACE_S, HARD_GRACE_S = 20.0, 24.0
+RECOVER_S_MAX = 10.0
+SAY_S_MAX = 15.0
+
+
+def registry_away(
+    plan: Plan, kafka: FaultKafka, folder: Path, delivery: str, variables: Variables | None = None
+) -> Figures:
+    """T19: down, failing, silent, and not knowing a new schema id yet: cached ids flow, the new one waits."""
+    away_s = plan.counts.outage_s
+    patient = {"grace_ms_max": 60_000}
+    with scene(plan, "T19", delivery, kafka, folder, variables=variables, registry_more=patient, rate=300) as here:
+        recovered: dict[str, float] = {}
+        with suppress(Stuck):  # then the oracle says why
+            for name, fault, wait_s in (
+                ("down", here.registry.down, away_s),
+                ("answering 503", lambda: here.registry.failing(503), min(away_s, 10.0)),
+                ("silent", here.registry.silent, min(away_s, 10.0)),
+            ):
+                fault()
+                here.moves(20)  # ids that are known need no registry
+                here.evolve()
+                recovered[name] = _waits_and_recovers(here, wait_s, here.registry.up)
+            new = here.evolve()
+            here.registry.hide(new)
+            recovered["not knowing the id"] = _waits_and_recovers(here, 5.0, lambda: here.registry.show(new))
+            here.registry.down()
+            here.fleet.kill("b")
+            recovered["down at a start"] = recovers(here)  # it starts from what it has on disk
+        here.registry.up()
+        slowest = max(list(recovered)[:4], key=lambda name: recovered[name], default="")
+        note = f"slowest recovery {recovered.get(slowest, 0.0):.1f} s (registry {slowest})"
+        figures = here.finish(
+            f"registry away for {away_s:.0f} s, a new schema id in flight", len(recovered), 5,
+            unit="outages", note=note,
+        )  # fmt: skip
+        if recovered[slowest] > RECOVER_S_MAX:
+            raise Broken([f"O8: {note}"], figures)
+        return figures
+
+
+def rebalanced_while_waiting(
+    plan: Plan, kafka: FaultKafka, folder: Path, delivery: str, variables: Variables | None = None
+) -> Figures:
+    """T7: batches in hand wait for a schema while some of their partitions go to a third worker."""
+    patient = {"grace_ms_max": 60_000}
+    with scene(plan, "T7", delivery, kafka, folder, variables=variables, registry_more=patient, rate=500) as here:
+        new = here.evolve()
+        here.registry.hide(new)
+        here.until(lambda: _waits(here), "waiting", SAY_S_MAX)
+        third = here.fleet.start("c")
+        here.until(third.owned, "an owner")
+        time.sleep(1.0)
+        here.registry.show(new)
+        here.moves()
+        revoked = sum(bool(line["partitions"]) for line in here.events("partitions.revoked"))
+        return here.finish("partitions go while their batch waits for a schema", revoked, 2, unit="revocations")
+
+
+def _waits_and_recovers(here: Scene, away_s: float, heal: Callable[[], object]) -> float:
+    """The fault is on; returns how long after its end every partition moves.
+
+    Raises:
+        Stuck: nobody waits for it, or nothing moves again.
+    """
+    here.until(lambda: _waits(here), "waiting", SAY_S_MAX)
+    time.sleep(away_s)
+    heal()
+    return here.moves(RECOVER_S_MAX + 20)
+
+
+def stopped(plan: Plan, kafka: FaultKafka, folder: Path, delivery: str, variables: Variables | None = None) -> Figures:
+    """T20: SIGTERM, and twice, in every state that a worker can be in."""
+    states = STATES if plan.level != "smoke" else {name: STATES[name] for name in SMOKE_STATES}
+    with scene(plan, "T20", delivery, kafka, folder, variables=variables) as here:
+        slowest = ("", 0.0)
+        findings = []
+        for name, act in states.items():
+            code, took_s, wanted, bound_s = act(here)
+            print(f"T20 {delivery} {name}: exit {code} after {took_s:.1f} s")
+            if code not in wanted or took_s > bound_s:
+                findings.append(f"O8: told to stop {name}: exit {code} after {took_s:.1f} s")
+            slowest = max(slowest, (name, took_s), key=lambda pair: pair[1])
+            here.kafka.way.heal()
+            here.load.rate = plan.counts.rate
+            here.fleet.start("a")
+            here.until(here.fleet.workers["a"].owned, "an owner again", 60)
+            here.moves(60)
+        note = f"slowest {slowest[0]}, {slowest[1]:.1f} s"
+        figures = here.finish("SIGTERM in every state", len(states), len(states), unit="states", note=note)
+        if findings:
+            raise Broken(findings, figures)
+        return figures
+
+
+def _waits(here: Scene) -> bool:
+    return any(worker.health("ready")[1].get("state") == "waiting" for worker in here.fleet.workers.values())
+
+
+Stopped = tuple[int, float, set[int], float]
+
+
+def _idle(here: Scene) -> Stopped:
+    here.load.rate = 0
+    time.sleep(2.0)
+    return (*here.fleet.stop("a"), {0}, GRACE_S)
+
+
+def _under_load(here: Scene) -> Stopped:
+    return (*here.fleet.stop("a"), {0}, GRACE_S)
+
+
+def _starting(here: Scene) -> Stopped:
+    """While it loads its model: as soon as it says anything."""
+    here.fleet.stop("a")
+    said = len(here.fleet.workers["a"].text())
+    here.fleet.start("a")
+    here.until(lambda: len(here.fleet.workers["a"].text()) > said, "saying anything")
+    return (*here.fleet.stop("a"), {0}, GRACE_S)
+
+
+def _frozen_at_start(here: Scene) -> Stopped:
+    """Where init_transactions and the first questions to the broker get no answer."""
+    here.fleet.stop("a")
+    here.fleet.dismiss("b")
+    here.fleet.dismissed()
+    here.kafka.way.freeze()
+    here.fleet.start("a")
+    time.sleep(5.0)
+    found = here.fleet.stop("a")
+    here.kafka.way.heal()
+    here.fleet.start("b")
+    return (*found, {0}, GRACE_S)
+
+
+def _frozen_for_a_while(here: Scene) -> Stopped:
+    here.kafka.way.freeze()
+    time.sleep(0.5)
+    started_s = time.monotonic()
+    here.fleet.dismiss("a")
+    time.sleep(5.0)
+    here.kafka.way.heal()
+    code = here.fleet.workers["a"].wait()
+    return code, time.monotonic() - started_s, {0}, GRACE_S
+
+
+def _frozen_for_good(here: Scene) -> Stopped:
+    """It must not wait for ever; whether what was under way is committed nobody can say, so 4 is right as well."""
+    here.kafka.way.freeze()
+    time.sleep(0.5)
+    return (*here.fleet.stop("a"), {0, 4}, HARD_GRACE_S)
+
+
+def _twice(here: Scene) -> Stopped:
+    here.kafka.way.freeze()
+    time.sleep(0.5)
+    worker = here.fleet.workers["a"]
+    here.fleet.wanted.discard("a")
+    worker.signal(signal.SIGTERM)
+    time.sleep(1.0)
+    started_s = time.monotonic()
+    if worker.running:
+        worker.signal(signal.SIGTERM)
+    return worker.wait(), time.monotonic() - started_s, {128 + signal.SIGTERM}, 3.0
+
+
+def _interrupted(here: Scene) -> Stopped:
+    worker = here.fleet.workers["a"]
+    here.fleet.wanted.discard("a")
+    started_s = time.monotonic()
+    worker.signal(signal.SIGINT)
+    return worker.wait(), time.monotonic() - started_s, {0}, GRACE_S
+
+
+STATES: dict[str, Callable[[Scene], Stopped]] = {
+    "idle": _idle,
+    "under load": _under_load,
+    "by SIGINT": _interrupted,
+    "starting": _starting,
+    "the broker frozen at the start": _frozen_at_start,
+    "the broker frozen for 5 s": _frozen_for_a_while,
+    "the broker frozen for good": _frozen_for_good,
+    "twice": _twice,
+}
+SMOKE_STATES = ("under load", "the broker frozen for 5 s")

@@ -1,0 +1,160 @@
+"""T25: faults of all sorts by chance for a long time, while one worker that is never ended is watched for growth."""
+
+from __future__ import annotations
+
+import random
+import signal
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.brokers import rss_mb
+from tests.faults.plugin import Plan
+from tests.faults.scene import Scene, scene
+from tests.harness.fault_kafka import FaultKafka
+from tests.harness.kafka_proxy import END_TXN
+from tests.oracle.judge import Broken, Figures
+
+EVERY_S = 10.0
+WARM_SHARE = 0.25
+SLOPE_MB_MAX = 1.0
+LONG_S = 1_200
+"""From this length on the slope means something; a shorter soak publishes it and is held to ten times as much."""
+MORE_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a process held at a moment of the monotonic clock."""
+
+    at_s: float
+    rss_mb: float
+    descriptors: int
+    threads: int
+
+
+def soaked(plan: Plan, kafka: FaultKafka, folder: Path, delivery: str) -> Figures:
+    """Runs the soak and judges it."""
+    chance = plan.chance("T25", delivery)
+    with scene(plan, "T25", delivery, kafka, folder, poison_every=200, rate=500) as here:
+        samples, hits = _weather(here, plan, chance)
+        kafka.way.heal()
+        here.registry.up()
+        here.moves(60)
+        warm = samples[int(len(samples) * WARM_SHARE) :]
+        slope_mb = 600 * _slope([each.at_s for each in warm], [each.rss_mb for each in warm])
+        grown = {
+            "descriptors": _growth([each.descriptors for each in warm]),
+            "threads": _growth([each.threads for each in warm]),
+        }
+        figures = here.finish(
+            f"faults by chance for {plan.counts.soak_s / 60:.0f} min: " + ", ".join(sorted(hits)),
+            hits.total(), int(plan.counts.soak_s / EVERY_S / 3), unit="faults",
+            note=f"memory {slope_mb:+.2f} MB in 10 min after warm-up, {warm[-1].rss_mb:.0f} MB; descriptors "
+            f"{grown['descriptors']:+.0f}, threads {grown['threads']:+.0f}",
+        )  # fmt: skip
+        bound_mb = SLOPE_MB_MAX if plan.counts.soak_s >= LONG_S else 10 * SLOPE_MB_MAX
+        findings = [f"T25: memory grows by {slope_mb:.2f} MB in 10 min"] if slope_mb > bound_mb else []
+        findings += [f"T25: {what} grow by {more:.0f}" for what, more in grown.items() if more > MORE_MAX]
+        if findings:
+            raise Broken(findings, figures)
+        return figures
+
+
+def _weather(here: Scene, plan: Plan, chance: random.Random) -> tuple[list[Sample], Counter[str]]:
+    hits: Counter[str] = Counter()
+    samples: list[Sample] = []
+    until_s = time.monotonic() + plan.counts.soak_s
+    while time.monotonic() < until_s:
+        name = chance.choice([*sorted(NEMESES), "quiet"])
+        print(f"T25 {until_s - time.monotonic():.0f} s left: {name}")
+        if name != "quiet":
+            NEMESES[name](here, chance)
+            hits[name] += 1
+        ends_s = time.monotonic() + EVERY_S
+        while time.monotonic() < ends_s:
+            samples.append(_sample(here.fleet.workers["a"].pid))
+            time.sleep(2.0)
+        here.moves(60)
+    return samples, hits
+
+
+def _sample(pid: int) -> Sample:
+    process = Path(f"/proc/{pid}")
+    count = [sum(1 for _ in (process / part).iterdir()) for part in ("fd", "task")]
+    return Sample(time.monotonic(), rss_mb(pid), *count)
+
+
+def _kill(here: Scene, _: random.Random) -> None:
+    here.fleet.kill("b")
+
+
+def _sleep(here: Scene, chance: random.Random) -> None:
+    worker = here.fleet.workers["b"]
+    worker.signal(signal.SIGSTOP)
+    time.sleep(chance.uniform(2.0, 12.0))
+    worker.signal(signal.SIGCONT)
+
+
+def _freeze(here: Scene, chance: random.Random) -> None:
+    here.kafka.way.freeze(*chance.choice([(), ("up",), ("down",)]))
+    time.sleep(chance.uniform(1.0, 5.0))
+    here.kafka.way.heal()
+
+
+def _deafen(here: Scene, chance: random.Random) -> None:
+    here.kafka.way.deafen(chance.choice(["up", "down"]))
+    time.sleep(chance.uniform(1.0, 5.0))
+    here.kafka.way.heal()
+
+
+def _cut(here: Scene, chance: random.Random) -> None:
+    here.kafka.way.cut()
+    time.sleep(chance.uniform(0.5, 4.0))
+    here.kafka.way.heal()
+
+
+def _slow(here: Scene, chance: random.Random) -> None:
+    here.kafka.way.delay_s = chance.uniform(0.02, 0.1)
+    time.sleep(5.0)
+    here.kafka.way.heal()
+
+
+def _late(here: Scene, chance: random.Random) -> None:
+    held = here.kafka.way.hold(END_TXN)
+    if held.taken.wait(5):
+        time.sleep(chance.uniform(1.0, 6.0))
+        here.kafka.way.release(held)
+    else:
+        here.kafka.way.let_go()
+
+
+def _registry(here: Scene, chance: random.Random) -> None:
+    here.registry.down()
+    time.sleep(chance.uniform(1.0, 5.0))
+    here.registry.up()
+
+
+NEMESES: dict[str, Callable[[Scene, random.Random], None]] = {
+    "a worker killed": _kill,
+    "a worker asleep": _sleep,
+    "the way frozen": _freeze,
+    "the way deaf": _deafen,
+    "the way cut": _cut,
+    "the way slow": _slow,
+    "EndTxn late": _late,
+    "the registry down": _registry,
+}
+
+
+def _slope(moments: Sequence[float], values: Sequence[float]) -> float:
+    return statistics.linear_regression(moments, values).slope
+
+
+def _growth(counts: Sequence[int]) -> float:
+    """Median of the last quarter over that of the first."""
+    quarter = max(1, len(counts) // 4)
+    return statistics.median(counts[-quarter:]) - statistics.median(counts[:quarter])

@@ -1,0 +1,61 @@
+"""The rig itself is tested: each of eight known bugs, put into the workers, makes the test named for it fail."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.faults import scenarios
+from tests.faults.levels import LEVELS
+from tests.faults.outages import rebalanced_while_waiting, registry_away
+from tests.faults.plugin import Plan
+from tests.faults.scene import Vacuous
+from tests.faults.stage import AT_LEAST, EXACTLY
+from tests.faults.table import Row
+from tests.harness.fault_kafka import FaultKafka
+from tests.harness.topics import ROOT
+from tests.oracle.judge import Broken
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1_200)]
+
+Scenario = Callable[[Plan, FaultKafka, Path, str, Mapping[str, str]], object]
+
+
+MUTANTS: dict[str, tuple[str, Scenario, str, str]] = {
+    "M1": ("commits the client's position", scenarios.killed_at_random, AT_LEAST, "T1"),
+    "M2": ("commits before producing", scenarios.killed_at_points, AT_LEAST, "T2"),
+    "M3": ("does not rewind after an abort", scenarios.aborted_again_and_again, EXACTLY, "T6"),
+    "M4": ("commits as no member of the group", scenarios.frozen_and_woken, EXACTLY, "T4"),
+    "M5": ("scores records of partitions that are gone", rebalanced_while_waiting, EXACTLY, "T7"),
+    "M6": ("sends dead letters outside the transaction", scenarios.poisoned, EXACTLY, "T16"),
+    "M7": ("takes an outage of the registry for a verdict", registry_away, EXACTLY, "T19"),
+    "M8": ("does not wait for deliveries", scenarios.killed_at_random, AT_LEAST, "T1"),
+}
+
+
+def mutant(name: str) -> dict[str, str]:
+    """The environment of workers that have a bug."""
+    return {"RIG_MUTANT": name, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "mutants"), str(ROOT)])}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_known_bug_is_caught_by_the_test_named_for_it(
+    plan: Plan, one_node: FaultKafka, tmp_path: Path, name: str
+) -> None:
+    what, scenario, delivery, test = MUTANTS[name]
+    for attempt in range(plan.counts.tries):
+        own = replace(plan, level="smoke", seed=plan.seed + attempt, counts=LEVELS["smoke"], rows=[])
+        try:
+            scenario(own, one_node, tmp_path / str(attempt), delivery, mutant(name))
+        except Vacuous:
+            continue
+        except Broken as error:
+            finding = error.findings[0]
+            plan.rows.append(Row(name, f"a worker that {what}", delivery, f"caught by {test}", note=finding))
+            print(f"{name}: {error.findings}")
+            return
+    pytest.fail(f"{name}: a worker that {what} passed {test}")
