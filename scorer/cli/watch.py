@@ -48,7 +48,7 @@ def watch(
     registry = open_registry(settings, report)
     schemas: dict[int, WriterSchema] = {}
     plain = as_json or not sys.stdout.isatty()
-    reader = KafkaReader(settings.kafka_for("consumer"), [topic], start=start, report=report)
+    reader = KafkaReader(settings.kafka_for("consumer"), [topic], start=start, report=report, to_end=once)
     shown = 0
     try:
         ends = reader.ends() if once else None
@@ -59,17 +59,10 @@ def watch(
                     shown += 1
                     if shown == limit:
                         return
-                if ends is not None:
-                    _reached(ends, batch)
+            if ends is not None:
+                ends = {place: end for place, end in ends.items() if reader.ended.get(place, -1) < end}
     finally:
         reader.close()
-
-
-def _reached(ends: dict[tuple[str, int], int], batch: RecordBatch) -> None:
-    """Strikes out partitions whose end has been read."""
-    for partition, offset in batch.next_offsets.items():
-        if offset >= ends.get((batch.topic, partition), 0):
-            ends.pop((batch.topic, partition), None)
 
 
 def _predictions(batch: RecordBatch, schemas: dict[int, WriterSchema], registry: Any) -> Iterator[dict[str, Any]]:

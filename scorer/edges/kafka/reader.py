@@ -18,7 +18,9 @@ class KafkaReader:
     """Reads committed records of some topics, from their beginning or from now on.
 
     `positions` say otherwise for single partitions: (topic, partition) to the next offset. With any, even none of them,
-    offsets that are out of range are an error; without, reading starts over silently.
+    offsets that are out of range are an error; without, reading starts over silently. With `to_end`, `ended` says of
+    which partitions the end was met and at which offset: behind the last record may be a transaction's marker, which is
+    never handed out.
     """
 
     def __init__(
@@ -29,12 +31,15 @@ class KafkaReader:
         start: str,
         report: Report,
         positions: Mapping[tuple[str, int], int] | None = None,
+        to_end: bool = False,
     ) -> None:
+        self.ended: dict[tuple[str, int], int] = {}
         own = {
             "group.id": "unused",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "isolation.level": "read_committed",
+            "enable.partition.eof": to_end,
         }
         strict = {} if positions is None else {"auto.offset.reset": "error"}
         otherwise = OFFSET_BEGINNING if start == "earliest" else OFFSET_END
@@ -65,6 +70,8 @@ class KafkaReader:
             error = message.error()
             if error is None:
                 by_topic.setdefault(str(message.topic()), []).append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self.ended[str(message.topic()), int(message.partition() or 0)] = int(message.offset() or 0)
             elif error.code() == KafkaError._AUTO_OFFSET_RESET:
                 raise HaltError(f"{message.topic()}/{message.partition()}: the position is out of range")
             elif error.fatal():
