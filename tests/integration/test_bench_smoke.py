@@ -77,8 +77,8 @@ def test_the_quick_run_accounts_for_every_event_and_writes_no_report(kafka: str,
     )
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)
-    paced, eager = scorer("paced").name, scorer("eager").name
-    assert [run["contender"] for run in found["drains"]] == [paced, CAREFUL.name, RAW_COPY.name]
+    paced, eager, once = scorer("paced").name, scorer("eager").name, scorer("paced", "exactly_once").name
+    assert [run["contender"] for run in found["drains"]] == [paced, once, CAREFUL.name, RAW_COPY.name]
     assert all(run["events"] == QUICK.drain_events and run["cpu_s"] > 0 for run in found["drains"])
     assert found["drains"][0]["rows_mean"] > 100
     measured_s = QUICK.paced_s - QUICK.dropped_s
@@ -89,7 +89,7 @@ def test_the_quick_run_accounts_for_every_event_and_writes_no_report(kafka: str,
     assert [(step["kind"], step["rows"]) for step in found["steps"]] == [
         (kind, rows) for kind in ("lead", "login") for rows in (1, 32, 1000)
     ]
-    assert len(found["verdicts"]) == 5
+    assert len(found["verdicts"]) == 6
     assert "## What is demanded" in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert (report.stat().st_mtime_ns if report.exists() else None) == before
 

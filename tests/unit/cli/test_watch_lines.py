@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from scorer.cli import main
-from scorer.cli.watch import _letters, _line, _predictions, _reached
+from scorer.cli.watch import _letters, _line, _predictions
 from scorer.core.dead_letters import dead_letters
 from scorer.core.errors import ContractError, TransientError
-from scorer.core.records import Closed, RecordBatch, Rejection, Stage
+from scorer.core.records import Rejection, Stage
 from scorer.edges.schema_folder import SchemaFolder
 from scorer.local.places import shipped
 from tests.unit.core.batches import batch_of, framed, record_schema
@@ -133,13 +132,6 @@ def test_a_list_of_records_is_shown_by_the_first_field_of_its_first_five() -> No
 
 def test_what_is_no_prediction_is_shown_field_by_field() -> None:
     assert _line({"undecodable": "why", "n": 1}) == "undecodable=why  n=1"
-
-
-def test_a_partition_is_done_when_its_end_has_been_read() -> None:
-    ends = {("t", 0): 3, ("t", 1): 5}
-    places = np.array([0, 1], np.int32), np.array([2, 3], np.int64), np.zeros(2, np.int64)
-    _reached(ends, RecordBatch("t", *places, [b""] * 2, [None] * 2, [None] * 2, Closed.IDLE))
-    assert ends == {("t", 1): 5}
 
 
 Run = Callable[..., tuple[int, str, str]]
