@@ -36,9 +36,16 @@ RETRIED_S = 0.8 * RETRY_BACKOFF_MS / 1000
 to 120 % of RETRY_BACKOFF_MS. A call takes 1 to 5 ms otherwise."""
 _FENCES = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
 _INDEFINITE = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT})
-_LOST = ("REQTMOUT", "FAIL")
-"""How the log's lines begin that tell of a request without answer and of a connection that broke. A single broken
-connection is no error to the client: it connects again and sends EndTxn once more, and says so in its log alone."""
+
+
+def left_in_doubt(text: str) -> bool:
+    """Whether a line of the client's log, or the text of an error, tells of a request that may have been carried out.
+
+    A connection that broke while it was up is no failure to the client: it connects again and sends the request once
+    more. One that was never there (a broker that is down) carried nothing; to count it would renew the producer for
+    every transaction as long as that broker is away.
+    """
+    return text.startswith("REQTMOUT") or "in state UP" in text
 
 
 class KafkaTransactions:
@@ -231,10 +238,10 @@ class KafkaTransactions:
         )
 
     def _on_error(self, error: KafkaError) -> None:
-        self._indefinite |= error.code() in _INDEFINITE
+        self._indefinite |= error.code() == KafkaError._TIMED_OUT or left_in_doubt(error.str())
 
     def _on_log(self, text: str) -> None:
-        self._indefinite |= text.startswith(_LOST)
+        self._indefinite |= left_in_doubt(text)
 
 
 def _error_of(call: Callable[[], object]) -> KafkaError | None:
