@@ -66,10 +66,10 @@ def delay(
         target = stage.target if contender else stage.source
         with running(contender, stage) if contender else nullcontext() as worker:
             fill(bootstrap, stage.source, load.warm)
-            Progress(bootstrap, target).wait(len(load.warm), LOOK_EVERY_S, LAST_S_MAX)
+            Progress(bootstrap, stage.source, target).wait(len(load.warm), LOOK_EVERY_S, LAST_S_MAX)
             sent, received, late_s, cpu_us = _exchange(stage, target, load, count=count, per_s=per_s, worker=worker)
         ids, decode = load.ids[:count], decoder(stage.schema(target)[1])
-        there = Progress(bootstrap, target).count()
+        there = Progress(bootstrap, stage.source, target).count()
         if there != len(load.warm) + count:
             raise MiscountError(f"{there} predictions of {len(load.warm) + count} events")
     arrived = _arrivals([(at_s, decode(value)) for at_s, value in received[len(load.warm) :]], ids)

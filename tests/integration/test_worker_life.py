@@ -55,6 +55,7 @@ METRICS = {
     "scorer_records_scored_total": "counter",
     "scorer_stream_state": "gauge",
     "scorer_tombstones_total": "counter",
+    "scorer_transactions_aborted_total": "counter",
 }
 
 
