@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from scorer.core.load import Load
-from scorer.core.offsets import InFlight
-from scorer.core.records import DeadLetter, Outbound, RecordBatch, Scored
-from scorer.core.sandbox import Death
-from scorer.core.schema import WriterSchema
+if TYPE_CHECKING:  # the supervisor knows its clock from here, and needs neither a model runtime nor its threads
+    from scorer.core.load import Load
+    from scorer.core.offsets import InFlight
+    from scorer.core.records import DeadLetter, Outbound, RecordBatch, Scored
+    from scorer.core.sandbox import Death
+    from scorer.core.schema import WriterSchema
 
 
 @dataclass(frozen=True, slots=True)
