@@ -145,6 +145,13 @@ def test_other_hosts_bodies_long_paths_and_other_methods_are_refused_as_problems
         assert b" 431 " in raw.recv(65_536)
 
 
+def test_a_body_that_arrives_together_with_its_head_is_no_part_of_the_head(served: Gateway) -> None:
+    head = f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\nContent-Length: 100000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", served.port)) as raw:
+        raw.sendall(head.encode() + b"x" * 100_000)
+        assert b" 413 " in raw.recv(65_536).splitlines()[0]
+
+
 def test_too_many_requests_are_told_when_to_come_back(site: Site, served: Gateway) -> None:
     with gateway(_moved(site), "--set", "gateway.rate_per_s=5", token=served.token, name="limited") as started:
         answers = [started.get("/v1") for _ in range(12)]

@@ -35,14 +35,20 @@ def protocol(connections_max: int) -> type[asyncio.Protocol]:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            if self._in_head:
+            while data and not self.transport.is_closing():
+                if not self._in_head:
+                    super().data_received(data)
+                    return
                 if self._timer is None:
                     self._wait_for_head()
-                self._head_bytes += len(data)
-                if self._head_bytes > HEAD_BYTES_MAX:
+                room = HEAD_BYTES_MAX - self._head_bytes
+                if room == 0:
                     self._refuse(431, f"a request's head has at most {HEAD_BYTES_MAX} bytes")
                     return
-            super().data_received(data)
+                # One read may hold a head and a body behind it; only the head counts.
+                piece, data = data[:room], data[room:]
+                self._head_bytes += len(piece)
+                super().data_received(piece)
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
