@@ -6,7 +6,7 @@ import traceback
 from enum import IntEnum
 from typing import TextIO
 
-from scorer.core.errors import ConfigError, ContractError, FencedError, ScorerError, TransientError
+from scorer.core.errors import ConfigError, ContractError, FencedError, RefusedError, ScorerError, TransientError
 
 
 class ExitCode(IntEnum):
@@ -25,7 +25,7 @@ class ExitCode(IntEnum):
 
 def exit_code(error: BaseException) -> ExitCode:
     """The code that an escaped exception stands for."""
-    if isinstance(error, ConfigError | ContractError):
+    if isinstance(error, ConfigError | ContractError | RefusedError):
         return ExitCode.INVALID
     if isinstance(error, TransientError):
         return ExitCode.UNREACHABLE

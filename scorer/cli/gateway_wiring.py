@@ -5,19 +5,20 @@ from __future__ import annotations
 import gc
 import ipaddress
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from socket import socket
 from threading import Event, Thread
-from typing import Any
 
 from scorer.cli.exits import ExitCode
 from scorer.cli.settings import Gateway, Settings
+from scorer.cli.status import status_server, told_status
 from scorer.cli.stopping import stopped_by_signals
 from scorer.cli.wiring import open_registry
 from scorer.core.answers import Kind, kinds_of
 from scorer.core.contract import parse_contract
 from scorer.core.errors import ConfigError
+from scorer.core.ports import Report
 from scorer.core.state import State, Status
 from scorer.edges.bundles import read_bundle
 from scorer.edges.clock import SystemClock
@@ -27,7 +28,6 @@ from scorer.edges.kafka.reader import KafkaReader
 from scorer.edges.latest_store import Keep, LatestStore
 from scorer.edges.machine import scorer_version
 from scorer.edges.metrics import GatewayMetrics
-from scorer.edges.status_server import StatusServer
 from scorer.edges.web.app import Served, make_app
 from scorer.edges.web.guard import Guard
 from scorer.edges.web.limits import Buckets
@@ -44,8 +44,6 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 SPARE_CONNECTIONS = 1_000
 """Connections besides those that streams have."""
 
-Report = Callable[[str, Mapping[str, Any]], None]
-
 
 def run_gateway(settings: Settings, report: Report) -> int:
     """Serves until a signal comes. Returns the exit code.
@@ -58,13 +56,7 @@ def run_gateway(settings: Settings, report: Report) -> int:
     authority = _authority(chosen, kinds, report)
     store_path = chosen.store.expanduser()
     store = LatestStore(store_path, Keep(chosen.log_rows_max, chosen.log_ms_max))
-
-    def changed(state: State, detail: str) -> None:
-        metrics.state(state)
-        report(f"stream.{state}", {"why": detail} if detail else {})
-
-    status = Status(changed)
-    status.beat(clock.ticks_ms())
+    status = told_status(metrics, clock, report)
     ask = AskStore(store_path)
     lives = _lives(kinds, ask, chosen)
     for name, live in lives.items():
@@ -72,7 +64,9 @@ def run_gateway(settings: Settings, report: Report) -> int:
             live.begin(epoch, store.resume(name, {}), anew=False)
     listener = listening(chosen.host, chosen.port)
     site = _site(chosen, lives, hosts, authority, metrics, report, listener)
-    server = _status_server(settings, status, metrics, lives, site.streams)
+    exposition = partial(_exposition, metrics, lives, site.streams)
+    wanted = settings.metrics  # its port is the one behind those of the streams
+    server = status_server(wanted.host, wanted.port, len(settings.streams), status, exposition, clock)
     threads: list[Thread] = []
     followers: list[Follower] = []
 
@@ -207,18 +201,7 @@ def _follower(
     )
 
 
-def _status_server(
-    settings: Settings, status: Status, metrics: GatewayMetrics, lives: dict[str, LiveKind], streams: Streams
-) -> StatusServer | None:
-    """Health and metrics, on the port after those of the streams."""
-    wanted = settings.metrics
-    if wanted.port < 0:
-        return None
-
-    def exposition() -> bytes:
-        hits, misses = (sum(getattr(live, name) for live in lives.values()) for name in ("hits", "misses"))
-        metrics.tell(len(streams), streams.cut, streams.gaps, hits, misses)
-        return metrics.exposition()
-
-    port = wanted.port + len(settings.streams) if wanted.port else 0
-    return StatusServer(wanted.host, port, status=status, exposition=exposition, ticks_ms=SystemClock().ticks_ms)
+def _exposition(metrics: GatewayMetrics, lives: dict[str, LiveKind], streams: Streams) -> bytes:
+    hits, misses = (sum(getattr(live, name) for live in lives.values()) for name in ("hits", "misses"))
+    metrics.tell(len(streams), streams.cut, streams.gaps, hits, misses)
+    return metrics.exposition()

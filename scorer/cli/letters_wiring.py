@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from threading import Event
 
 from scorer.cli.settings import Settings, Stream
-from scorer.cli.wiring import CLOSE_MS_MAX, Report, open_registry, recipe_of, topic_bytes_max
+from scorer.cli.start_checks import written_bytes_max
+from scorer.cli.wiring import CLOSE_MS_MAX, open_registry, recipe_of
 from scorer.core.dissect import Dissection, dissect
 from scorer.core.errors import ContractError, TransientError
 from scorer.core.letters import Letter, Place, Stored, letter_of
+from scorer.core.ports import Report
 from scorer.core.schema import writer_schema
 from scorer.core.wire import PREFIX_BYTES, split_frames
 from scorer.edges.clock import SystemClock
@@ -58,7 +60,7 @@ def topics(settings: Settings, stop: Event, report: Report) -> Iterator[Topics]:
 
     def opened(topic: str, positions: Mapping[int, int]) -> KafkaReader:
         places = {(topic, partition): offset for partition, offset in positions.items()}
-        return KafkaReader(consumer, [topic], start="latest", report=report, positions=places)
+        return KafkaReader(consumer, [topic], start="latest", report=report, positions=places, to_end=True)
 
     with TopicExtents(consumer, settings.kafka_for("admin"), report) as extents:
         yield Topics(opened, extents, stop)
@@ -118,7 +120,7 @@ def redrive(
     """
     registry = open_registry(settings, report)
     recipe = recipe_of(settings, stream, registry)
-    bytes_max = topic_bytes_max(settings, stream, report)
+    bytes_max = written_bytes_max(settings, stream, report)
     publisher: KafkaPublisher | None = None
     if not dry_run:
         user = settings.kafka_for("producer")

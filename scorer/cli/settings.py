@@ -19,6 +19,7 @@ from scorer.cli.librdkafka import PROPERTIES, Client
 from scorer.cli.nearest import did_you_mean
 from scorer.cli.secrets import Secret
 from scorer.core.errors import ConfigError
+from scorer.edges.kafka.credentials import reread
 
 if TYPE_CHECKING:
     from scorer.core.floods import FloodLimit
@@ -266,7 +267,7 @@ class Settings(Table):
         understood = (Client.ANY, client)
         shared = {name: value for name, value in self.kafka.shared.items() if PROPERTIES[name].client in understood}
         merged = {**shared, **own}
-        return {name: value.reveal() if isinstance(value, Secret) else value for name, value in merged.items()}
+        return {name: _plain(value) for name, value in merged.items()}
 
     def stream(self, name: str) -> Stream:
         """The stream of that name.
@@ -280,6 +281,12 @@ class Settings(Table):
         names = [stream.name for stream in self.streams]
         there = f"there are {', '.join(names)}" if names else "no stream is configured"
         raise ConfigError(f"there is no stream {name}{did_you_mean(name, names) or f'; {there}'}")
+
+
+def _plain(value: KafkaValue) -> str | int | float | bool:
+    if not isinstance(value, Secret):
+        return value
+    return reread(value.reveal) if value.path is not None else value.reveal()
 
 
 def _conflict(key: str, text: str) -> PydanticCustomError:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from threading import Event
-from typing import Any, TypeVar
+from typing import Any
 
 from scorer.cli.settings import Settings, Stream
+from scorer.cli.status import Patience, patience, status_server, told_status
 from scorer.cli.stopping import end_in_time, stopped_by_signals
-from scorer.cli.wiring import LIVE, Report, open_registry, versions
-from scorer.core.ports import BatchLimits
-from scorer.core.state import State, Status
+from scorer.cli.wiring import LIVE, open_registry, versions
+from scorer.core.ports import BatchLimits, Report
 from scorer.core.tables import Layout, grown, layout, table_name
 from scorer.edges.bundles import read_bundle
 from scorer.edges.clock import SystemClock
@@ -21,7 +21,6 @@ from scorer.edges.kafka.consumer import KafkaSource
 from scorer.edges.kafka.extents import TopicExtents
 from scorer.edges.kafka.settings import consumer_properties
 from scorer.edges.metrics import SinkMetrics
-from scorer.edges.status_server import StatusServer
 from scorer.services.feeds import Feed
 from scorer.services.patience import StoppedError, wait_out
 from scorer.services.schemas import Schemas
@@ -29,8 +28,6 @@ from scorer.services.sink import Limits, SinkLoop
 
 POSITION_ATTEMPTS_MAX = 14
 """About 45 s: a rebalance waits for the database no longer than that, since the group waits with it."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +71,12 @@ def run_sink(settings: Settings, plan: Plan, report: Report) -> Any:
     if not plan.once:  # a bounded run that is cut off must not end as if it were done
         end_in_time(settings.shutdown.grace_ms_max, report)
     stop, clock, metrics = stopped_by_signals(), SystemClock(), SinkMetrics(plan.stream.name)
-
-    def changed(state: State, detail: str) -> None:
-        metrics.state(state)
-        report(f"stream.{state}", {"why": detail} if detail else {})
-
-    status = Status(changed)
-    status.beat(clock.ticks_ms())
-    server = _status_server(settings, plan, status, metrics, clock)
+    status = told_status(metrics, clock, report)
+    patient = patience(stop, status, clock, report)
+    # A bounded run may stand beside one that is not, and leaves the port to it.
+    port, place = -1 if plan.once else settings.sink.port, settings.streams.index(plan.stream)
+    server = status_server(settings.metrics.host, port, place, status, metrics.exposition, clock)
     try:
-        patient = _patience(stop, status, clock, report)
         registry = open_registry(settings, report)
         entity = read_bundle(Path(plan.stream.bundle)).contract.entity.rpartition(".")[2]
         wanted = patient(lambda: _layout(registry, plan.stream.to_topic, entity))
@@ -116,7 +109,7 @@ def run_sink(settings: Settings, plan: Plan, report: Report) -> Any:
             server.close()
 
 
-def _run(settings: Settings, plan: Plan, loop: SinkLoop, tables: Any, patient: Callable[..., Any]) -> Any:
+def _run(settings: Settings, plan: Plan, loop: SinkLoop, tables: Any, patient: Patience) -> Any:
     """Runs the loop; after a bounded run asks how complete the tables are."""
     consumer, admin = settings.kafka_for("consumer"), settings.kafka_for("admin")
     if not plan.once:
@@ -125,7 +118,7 @@ def _run(settings: Settings, plan: Plan, loop: SinkLoop, tables: Any, patient: C
     with TopicExtents(consumer, admin, loop.report) as topics:
         source = patient(lambda: topics.extents(plan.stream.from_topic))
         patient(lambda: tables.note_source(source))
-        found = {feed.topic: patient(lambda topic=feed.topic: topics.extents(topic)) for feed in loop.feeds}
+        found = {feed.topic: patient(partial(topics.extents, feed.topic)) for feed in loop.feeds}
         loop.ends = {
             topic: {part: high for part, (low, high) in each.items() if high > low} for topic, each in found.items()
         }
@@ -172,15 +165,6 @@ def _stored(loop: SinkLoop, feed: Feed) -> Callable[[Any], Mapping[int, int]]:
     return stored
 
 
-def _patience(stop: Event, status: Status, clock: SystemClock, report: Report) -> Callable[[Callable[[], T]], T]:
-    def waiting(event: str, fields: Mapping[str, Any]) -> None:
-        status.beat(clock.ticks_ms())
-        status.enter(State.WAITING, str(fields.get("why", "")))
-        report(event, fields)
-
-    return lambda attempt: wait_out(attempt, stop, waiting)
-
-
 def _layout(registry: Any, topic: str, entity: str) -> Layout:
     """The tables of every version of the prediction's schema together, the newest one's types."""
     found = [layout(schema.root, entity) for _, schema in versions(registry, topic)]
@@ -205,17 +189,4 @@ def _limits(settings: Settings) -> Limits:
         settings.commit.every_ms,
         settings.shutdown.revoke_ms_max,
         settings.shutdown.grace_ms_max,
-    )
-
-
-def _status_server(
-    settings: Settings, plan: Plan, status: Status, metrics: SinkMetrics, clock: SystemClock
-) -> StatusServer | None:
-    """Health and metrics; none for a bounded run, which may stand beside one that is not."""
-    first = settings.sink.port
-    if first < 0 or plan.once:
-        return None
-    port = first + settings.streams.index(plan.stream) if first else 0
-    return StatusServer(
-        settings.metrics.host, port, status=status, exposition=metrics.exposition, ticks_ms=clock.ticks_ms
     )

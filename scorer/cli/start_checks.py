@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from scorer.cli.settings import Settings, Stream
 from scorer.core.errors import ConfigError
-from scorer.core.topics import time_outs_in_order, weak_points
+from scorer.core.ports import Report
+from scorer.core.topics import Held, time_outs_in_order, weak_points
 from scorer.edges.kafka.held import INTERNAL, held_topics, transaction_ms_max
 
-Report = Callable[[str, Mapping[str, Any]], None]
 
-
-def check_topics(settings: Settings, stream: Stream, report: Report) -> None:
+def check_topics(settings: Settings, stream: Stream, report: Report) -> dict[str, int]:
     """Says what is weaker than the guarantee needs; `checks.weak` says whether that stops the start.
+
+    Returns:
+        how many bytes a message may have, by topic that is written to.
 
     Raises:
         ConfigError: a topic is missing, a time-out cannot be had, or something is weak and `checks.weak` refuses it.
@@ -22,20 +21,42 @@ def check_topics(settings: Settings, stream: Stream, report: Report) -> None:
     """
     admin, once = settings.kafka_for("admin"), stream.delivery == "exactly_once"
     wanted = [stream.from_topic, stream.to_topic, stream.dead_letters]
-    held = held_topics(admin, [*wanted, *INTERNAL], report)
-    lacking = [name for name in wanted if name not in held]
-    if lacking:
-        raise ConfigError(f"Kafka has no topic {', '.join(lacking)}; run: scorer setup")
+    (source, predictions, letters), internal = _present(settings, wanted, list(INTERNAL), report)
     if once:
         broker_ms_max = transaction_ms_max(admin, report)
         wrong = [] if broker_ms_max is None else time_outs_in_order(settings.transaction.timeout_ms, broker_ms_max)
         if wrong:
             raise ConfigError(wrong[0])
-    internal = [held[name] for name in INTERNAL if name in held]
-    source, predictions, letters = (held[name] for name in wanted)
     recovery_h = settings.checks.recovery_h
     weak = weak_points(source, predictions, letters, internal, recovery_h=recovery_h, exactly_once=once)
     if weak and settings.checks.weak == "refuse":
         raise ConfigError('checks.weak = "refuse", and\n' + "\n".join(f"- {each}" for each in weak))
     if weak:
         report("topics.weak", {"why": weak})
+    return _bytes_max(settings, predictions, letters)
+
+
+def written_bytes_max(settings: Settings, stream: Stream, report: Report) -> dict[str, int]:
+    """How many bytes a message may have, by topic that a stream writes to.
+
+    Raises:
+        ConfigError: a topic is missing.
+        TransientError: no broker answers.
+    """
+    return _bytes_max(settings, *_present(settings, [stream.to_topic, stream.dead_letters], [], report)[0])
+
+
+def _bytes_max(settings: Settings, *written: Held) -> dict[str, int]:
+    chosen = settings.kafka_for("producer").get("message.max.bytes")
+    return {each.name: each.number("max.message.bytes") if chosen is None else int(chosen) for each in written}
+
+
+def _present(
+    settings: Settings, wanted: list[str], besides: list[str], report: Report
+) -> tuple[list[Held], list[Held]]:
+    """The topics that must be there, and those of the others that are."""
+    held = held_topics(settings.kafka_for("admin"), [*wanted, *besides], report)
+    lacking = [name for name in wanted if name not in held]
+    if lacking:
+        raise ConfigError(f"Kafka has no topic {', '.join(lacking)}; run: scorer setup")
+    return [held[name] for name in wanted], [held[name] for name in besides if name in held]

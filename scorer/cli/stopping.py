@@ -6,12 +6,11 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
 from threading import Event, Thread
 from types import FrameType
-from typing import Any
 
 from scorer.cli.exits import ExitCode
+from scorer.core.ports import Report
 
 ECHO_S_MAX = 0.3
 """A signal that follows the first one so soon is the same one: a parent that dies sends one for each of its threads,
@@ -35,7 +34,7 @@ def stopped_by_signals() -> Event:
     return stop
 
 
-def end_in_time(budget_ms: int, report: Callable[[str, Mapping[str, Any]], None]) -> None:
+def end_in_time(budget_ms: int, report: Report) -> None:
     """Ends the process at the second signal, and when a stop has used up its budget, whatever call it is stuck in.
 
     A call into librdkafka lasts as long as a broker hangs, and Python's own signal handlers wait until it returns. So a

@@ -10,22 +10,21 @@ from typing import Any
 
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.start_checks import check_topics
+from scorer.cli.status import patience, status_server, told_status
 from scorer.cli.stopping import end_in_time, stopped_by_signals
 from scorer.core.bundle import Bundle
 from scorer.core.compose import Origin
 from scorer.core.errors import ConfigError, ContractError, ScorerError
 from scorer.core.model import RUNTIME, Model, load_model
-from scorer.core.ports import SubjectRegistry
+from scorer.core.ports import Report, SubjectRegistry
 from scorer.core.proof import event_problems, prediction_problems, signature_problems
 from scorer.core.rehearsal import golden_problems, invariance_problems
 from scorer.core.schema import WriterSchema, writer_schema
 from scorer.core.scoring import Recipe
-from scorer.core.state import State, Status
 from scorer.edges.bundles import card_front_matter, read_bundle
 from scorer.edges.clock import SystemClock
 from scorer.edges.failpoints import VARIABLE as FAILPOINT
 from scorer.edges.failpoints import failpoint
-from scorer.edges.kafka.admin import KafkaAdmin
 from scorer.edges.kafka.consumer import KafkaSource
 from scorer.edges.kafka.producer import KafkaPublisher
 from scorer.edges.kafka.settings import consumer_properties, producer_properties, transactional
@@ -34,9 +33,8 @@ from scorer.edges.kafka.transactions import KafkaTransactions
 from scorer.edges.machine import cpu_class, scorer_version
 from scorer.edges.metrics import Metrics
 from scorer.edges.sandbox import Sandbox
-from scorer.edges.status_server import StatusServer
 from scorer.services.delivery import AtLeastOnce, Delivery, ExactlyOnce
-from scorer.services.patience import StoppedError, wait_out
+from scorer.services.patience import StoppedError
 from scorer.services.schemas import Schemas
 from scorer.services.suspects import Suspects
 from scorer.services.worker import Limits, Worker
@@ -45,7 +43,6 @@ LIVE = "live"
 LEAVING_MS = 3_000
 """What is kept of a stop's grace for leaving the group; draining takes the rest."""
 CLOSE_MS_MAX = 1_000
-Report = Callable[[str, Mapping[str, Any]], None]
 
 
 def open_registry(settings: Settings, report: Report) -> Any:
@@ -130,31 +127,21 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
     """
     stop, clock = stopped_by_signals(), SystemClock()
     end_in_time(settings.shutdown.grace_ms_max, report)
-    metrics = Metrics(stream.name)
-
-    def changed(state: State, detail: str) -> None:
-        metrics.state(state)
-        report(f"stream.{state}", {"why": detail} if detail else {})
-
-    def waiting(event: str, fields: Mapping[str, Any]) -> None:
-        status.beat(clock.ticks_ms())
-        status.enter(State.WAITING, str(fields.get("why", "")))
-        report(event, fields)
-
-    status = Status(changed)
-    status.beat(clock.ticks_ms())
-    server = status_server(settings, stream, status, metrics, clock)
+    metrics, reached = Metrics(stream.name), failpoint(os.environ.get(FAILPOINT))
+    status = told_status(metrics, clock, report)
+    patient = patience(stop, status, clock, report)
+    wanted, place = settings.metrics, settings.streams.index(stream)
+    server = status_server(wanted.host, wanted.port, place, status, metrics.exposition, clock)
     try:
         registry = open_registry(settings, report)
-        recipe = wait_out(lambda: recipe_of(settings, stream, registry), stop, waiting)
+        recipe = patient(lambda: recipe_of(settings, stream, registry))
         metrics.serving(recipe.model, recipe.origin)
         report("stream.serving", {"model": recipe.model.bundle.label, "sha256": recipe.model.bundle.sha256})
-        wait_out(lambda: check_topics(settings, stream, report), stop, waiting)
-        bytes_max = wait_out(lambda: topic_bytes_max(settings, stream, report), stop, waiting)
+        bytes_max = patient(lambda: check_topics(settings, stream, report))
         worker = Worker(
             group=f"{settings.group}.{stream.name}",
             dead_letter_topic=stream.dead_letters,
-            delivery=_delivery(settings, stream, bytes_max, report, clock),
+            delivery=_delivery(settings, stream, bytes_max, report, clock, reached),
             schemas=Schemas(registry, report, grace_ms_max=settings.registry.grace_ms_max),
             recipe=recipe,
             clock=clock,
@@ -163,11 +150,11 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
             status=status,
             stop=stop,
             limits=_limits(settings),
-            reached=failpoint(os.environ.get(FAILPOINT)),
+            reached=reached,
             suspects=Suspects(Sandbox(recipe, settings.batch.value_bytes_max), report),
         )
         consumer = consumer_properties(settings.kafka_for("consumer"), worker.group, stream.profile)
-        wait_out(worker.delivery.recover, stop, waiting)  # ends what a predecessor has left open
+        patient(worker.delivery.recover)  # ends what a predecessor has left open
         counted = Starts(stream.from_topic)
         source = KafkaSource(
             consumer, stream.from_topic, start=stream.start, ownership=worker, report=report, counted=counted
@@ -196,17 +183,6 @@ def _run(worker: Worker, source: KafkaSource) -> None:
         worker.delivery.publisher.close(CLOSE_MS_MAX)
 
 
-def status_server(
-    settings: Settings, stream: Stream, status: Status, metrics: Metrics, clock: SystemClock
-) -> StatusServer | None:
-    """The health and metrics server of a stream; None if it is switched off."""
-    wanted = settings.metrics
-    if wanted.port < 0:
-        return None
-    port = wanted.port + settings.streams.index(stream) if wanted.port else 0
-    return StatusServer(wanted.host, port, status=status, exposition=metrics.exposition, ticks_ms=clock.ticks_ms)
-
-
 def recipe_of(settings: Settings, stream: Stream, registry: SubjectRegistry) -> Recipe:
     """What a stream scores with, proved.
 
@@ -220,20 +196,16 @@ def recipe_of(settings: Settings, stream: Stream, registry: SubjectRegistry) -> 
     return Recipe(model, writer, stream.to_topic, origin(), trace=stream.headers == "trace")
 
 
-def topic_bytes_max(settings: Settings, stream: Stream, report: Report) -> dict[str, int]:
-    """What each of the two topics that are written to takes."""
-    chosen = settings.kafka_for("producer").get("message.max.bytes")
-    admin = KafkaAdmin(settings.kafka_for("admin"), report)
-    written = (stream.to_topic, stream.dead_letters)
-    return {topic: int(chosen) if chosen is not None else admin.message_bytes_max(topic) for topic in written}
-
-
 def _delivery(
-    settings: Settings, stream: Stream, bytes_max: Mapping[str, int], report: Report, clock: SystemClock
+    settings: Settings,
+    stream: Stream,
+    bytes_max: Mapping[str, int],
+    report: Report,
+    clock: SystemClock,
+    reached: Callable[[str], None],
 ) -> Delivery:
     most, least = max(bytes_max.values()), min(bytes_max.values())
     producer = producer_properties(settings.kafka_for("producer"), stream.profile, most, least)
-    reached = failpoint(os.environ.get(FAILPOINT))
     if stream.delivery == "at_least_once":
         publisher = KafkaPublisher(producer, report, bytes_max)
         return AtLeastOnce(publisher, clock, report, settings.commit.every_ms, reached=reached)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:  # the supervisor knows its clock from here, and needs neither
     from scorer.core.records import DeadLetter, Outbound, RecordBatch, Scored
     from scorer.core.sandbox import Death
     from scorer.core.schema import WriterSchema
+
+Report = Callable[[str, Mapping[str, Any]], None]
+"""Told of what happens, for the log: the event's name and its fields. Never a payload, an entity's id or a secret."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,12 @@ No payloads and no keys go into a line; where one is needed to find a record aga
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
+
+from scorer.core.ports import Report
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _LOUD = {
@@ -17,6 +19,8 @@ _LOUD = {
     "process.failed": "error",
     "stop.overdue": "warning",
     "kafka.consumer_error": "warning",
+    "kafka.error": "warning",
+    "kafka.credentials_not_read": "warning",
     "kafka.producer_error": "warning",
     "kafka.commit_failed": "warning",
     "kafka.log": "debug",
@@ -67,7 +71,7 @@ def configure(level: str, form: str) -> None:
     )
 
 
-def reporter(**bound: Any) -> Callable[[str, Mapping[str, Any]], None]:
+def reporter(**bound: Any) -> Report:
     """A function that writes one event, with the bound fields in each line."""
     logger = structlog.get_logger(**bound)
 

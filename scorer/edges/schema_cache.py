@@ -10,16 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from scorer.core.errors import ConfigError, TransientError
-from scorer.core.ports import SchemaRegistry, SubjectRegistry
+from scorer.core.ports import Report, SchemaRegistry, SubjectRegistry
 from scorer.edges.schema_folder import write_whole
-
-Report = Callable[[str, Mapping[str, Any]], None]
 
 
 class Registry(SchemaRegistry, SubjectRegistry, Protocol):

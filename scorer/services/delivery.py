@@ -9,17 +9,16 @@ is read again from what is committed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from scorer.core.errors import AbortedError, FencedError, ScorerError, TransientError
 from scorer.core.offsets import Ledger
-from scorer.core.ports import Clock, Publisher, Source, Transactions
+from scorer.core.ports import Clock, Publisher, Report, Source, Transactions
 
 POLL_MS_MAX = 100
 
-Report = Callable[[str, Mapping[str, Any]], None]
 Reached = Callable[[str], None]
 """Told by name of the places where the fault tests end the process; does nothing otherwise."""
 

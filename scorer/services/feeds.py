@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from scorer.core.errors import TransientError
 from scorer.core.load import Load, joined
-from scorer.core.ports import Sink, Source
+from scorer.core.ports import Report, Sink, Source
 from scorer.services.patience import pause_ms
 
-Report = Callable[[str, Mapping[str, Any]], None]
 Positions = Mapping[int, int]
 
 

@@ -12,18 +12,18 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Any, Protocol
+from typing import Protocol
 
 from scorer.core.answers import Kind, Positions, Reading, read_answers
 from scorer.core.decode import decode
 from scorer.core.errors import ConfigError, HaltError, TransientError
-from scorer.core.ports import Clock
+from scorer.core.ports import Clock, Report
 from scorer.core.records import RecordBatch
 from scorer.core.state import State, Status
 from scorer.core.wire import split_frames
 from scorer.services.gateway_writing import FollowObserver, Listener, Writing
 from scorer.services.patience import StoppedError, pause_ms
-from scorer.services.schemas import Schemas
+from scorer.services.schemas import Schemas, Waiting
 
 ROWS_MAX = 500
 READ_MS_MAX = 100
@@ -33,7 +33,6 @@ QUIET_MS = 1_000.0
 """Nothing came for so long: all that there is was read, though the offsets say otherwise (transactions end in one)."""
 VALUE_BYTES_MAX = 16 << 20
 
-Report = Callable[[str, Mapping[str, Any]], None]
 Look = Callable[[], Mapping[str, tuple[str, int]]]
 """Topic to what tells it from one made anew, and its number of partitions. Raises TransientError, ConfigError."""
 
@@ -210,17 +209,16 @@ class Follower:
 
     def _reading(self, kind: Kind, batch: RecordBatch) -> Reading:
         frames = split_frames(batch.values, VALUE_BYTES_MAX)
-        known, missing = self.schemas.known(frames.groups, self.clock.ticks_ms())
-        while missing:
-            waiting = self.schemas.advance(missing, self.clock.ticks_ms())
-            if waiting is not None:
-                self.status.enter(State.WAITING, waiting.why)
-                self.status.beat(self.clock.ticks_ms())
-                if self.stop.wait(min(waiting.wait_ms, LOOK_AGAIN_MS) / 1000):
-                    raise StoppedError
-            known, missing = self.schemas.known(frames.groups, self.clock.ticks_ms())
+        known = self.schemas.resolve(frames.groups, self.clock.ticks_ms, self.stop, self._await_schemas)
+        if known is None:
+            raise StoppedError
         decoded, rejections = decode(batch, frames, known)
         return read_answers(kind, batch, decoded, Counter(each.reason for each in rejections))
+
+    def _await_schemas(self, waiting: Waiting) -> None:
+        self.status.enter(State.WAITING, waiting.why)
+        self.status.beat(self.clock.ticks_ms())
+        self.stop.wait(min(waiting.wait_ms, LOOK_AGAIN_MS) / 1000)
 
     def _behind(self) -> int:
         return sum(max(0, end - self._next.get(place, 0)) for place, end in self._ends.items())

@@ -6,22 +6,20 @@ Guarantee: answers are written in the order in which they were read, each once; 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Condition, Event
-from typing import Any, Protocol
+from typing import Protocol
 
 from scorer.core.answers import Positions, Reading
 from scorer.core.errors import TransientError
-from scorer.core.ports import Clock
+from scorer.core.ports import Clock, Report
 from scorer.services.patience import StoppedError, pause_ms
 
 LOOK_MS = 100
 UNWRITTEN_ROWS_MAX, UNWRITTEN_BYTES_MAX = 5_000, 16 << 20
 GATHER_MS = 20
 """How long the writer lets answers gather, so that a write is worth its while."""
-
-Report = Callable[[str, Mapping[str, Any]], None]
 
 
 class Listener(Protocol):

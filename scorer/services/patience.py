@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from threading import Event
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from scorer.core.errors import TransientError
+from scorer.core.ports import Report
 
 PAUSE_MS_MIN = 100
 PAUSE_MS_MAX = 5_000
@@ -23,9 +24,7 @@ def pause_ms(attempt: int) -> int:
     return int(min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** min(attempt - 1, 10)))
 
 
-def wait_out(
-    attempt: Callable[[], T], stop: Event, say: Callable[[str, Mapping[str, Any]], None], attempts_max: int = 0
-) -> T:
+def wait_out(attempt: Callable[[], T], stop: Event, say: Report, attempts_max: int = 0) -> T:
     """Calls until it succeeds.
 
     Args:

@@ -13,19 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from threading import Event
-from typing import Any, Protocol
+from typing import Protocol
 
 from scorer.core.dead_letters import dead_letters
 from scorer.core.errors import TransientError
 from scorer.core.letters import Letter, Place, Stored, as_originals, chunks, tried_again
 from scorer.core.offsets import InFlight
-from scorer.core.ports import Clock
+from scorer.core.ports import Clock, Report
 from scorer.core.records import DeadLetter, Outbound, RecordBatch, Rejection, Scored, Stage
-from scorer.core.schema import WriterSchema
 from scorer.core.scoring import Recipe, score_batch
-from scorer.core.wire import Frames, split_frames
+from scorer.core.wire import split_frames
 from scorer.services.patience import StoppedError
-from scorer.services.schemas import Schemas
+from scorer.services.schemas import Schemas, Waiting
 from scorer.services.spans import Topics
 from scorer.services.suspects import Suspects
 
@@ -35,8 +34,6 @@ KILLS_PROCESS = "kills_process"
 POLL_MS = 100
 STOP_MS_MAX = 2_000
 """How long deliveries are waited for once it is told to stop."""
-
-Report = Callable[[str, Mapping[str, Any]], None]
 
 
 class Publishing(Protocol):
@@ -169,7 +166,10 @@ class Redrive:
 
     def _scored(self, batch: RecordBatch, deadly: bool) -> Scored:
         frames = split_frames(batch.values, self.value_bytes_max)
-        known, now_ms = self._known(frames), self.clock.now_ms()
+        known = self.schemas.resolve(frames.groups, self.clock.ticks_ms, self.stop, self._await_schemas)
+        if known is None:
+            raise StoppedError
+        now_ms = self.clock.now_ms()
         if not deadly:
             return score_batch(batch, frames, known, self.recipe, now_ms)
         scored = self.suspects.score(batch, known, now_ms, lambda: not self.stop.is_set())
@@ -177,17 +177,9 @@ class Redrive:
             raise StoppedError
         return scored
 
-    def _known(self, frames: Frames) -> Mapping[int, WriterSchema | str]:
-        known, missing = self.schemas.known(frames.groups, self.clock.ticks_ms())
-        while missing:
-            waiting = self.schemas.advance(missing, self.clock.ticks_ms())
-            if waiting is not None:
-                self.report("neighbour.waiting", {"why": waiting.why, "next_try_ms": waiting.wait_ms})
-                self.stop.wait(waiting.wait_ms / 1000)
-            if self.stop.is_set():
-                raise StoppedError
-            known, missing = self.schemas.known(frames.groups, self.clock.ticks_ms())
-        return known
+    def _await_schemas(self, waiting: Waiting) -> None:
+        self.report("neighbour.waiting", {"why": waiting.why, "next_try_ms": waiting.wait_ms})
+        self.stop.wait(waiting.wait_ms / 1000)
 
     def _publish(
         self, batch: RecordBatch, outbound: Outbound, rejections: list[Rejection], owners: list[Letter]

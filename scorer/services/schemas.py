@@ -1,10 +1,6 @@
 """Writer schemas by id, for a loop that must not block: from memory, or one question to the registry at a time.
 
-    known, missing = schemas.known(ids, now_ms)
-    while missing:
-        waiting = schemas.advance(missing, now_ms)      # one question to the registry at most
-        if waiting is not None: ...                     # stay in the group for waiting.wait_ms
-        known, missing = schemas.known(ids, now_ms)
+    known = schemas.resolve(ids, clock.ticks_ms, stop, wait)      # `wait` stays in the group for waiting.wait_ms
 
 An outage is never a verdict: while the registry does not answer, everything waits. An id that it answers for but does
 not know is waited for during a grace period, which outages do not use up, then its records are rejected
@@ -17,10 +13,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 from scorer.core.errors import ContractError, TransientError
-from scorer.core.ports import SchemaRegistry
+from scorer.core.ports import Report, SchemaRegistry
 from scorer.core.schema import WriterSchema, writer_schema
 
 UNKNOWN = "unknown_schema"
@@ -30,8 +27,6 @@ BACKOFF_MS_MIN = 100
 BACKOFF_MS_MAX = 5000
 SETTLED_MAX = 1024
 """How many schemas are kept in memory, those not admitted included; the oldest go first and are fetched again."""
-
-Report = Callable[[str, Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +115,33 @@ class Schemas:
     _absent: dict[int, _Absent] = field(default_factory=dict)
     _outage: _Outage = field(default_factory=_Outage)
     _as_of_ms: float | None = None
+
+    def resolve(
+        self, ids: Iterable[int], ticks_ms: Callable[[], float], stop: Event, wait: Callable[[Waiting], None]
+    ) -> Mapping[int, WriterSchema | str] | None:
+        """Every schema of a batch, waited for while the registry is down or does not know one yet.
+
+        Args:
+            ids: the schema ids.
+            ticks_ms: the clock.
+            stop: set to give up.
+            wait: called between two questions; returns when it is time for the next one, or `stop` is set.
+
+        Returns:
+            as the first of `known`; None if told to stop.
+
+        Raises:
+            ConfigError: the registry refuses to answer us, which waiting does not cure.
+        """
+        found, missing = self.known(ids, ticks_ms())
+        while missing:
+            waiting = self.advance(missing, ticks_ms())
+            if waiting is not None:
+                wait(waiting)
+            if stop.is_set():
+                return None
+            found, missing = self.known(ids, ticks_ms())
+        return found
 
     def known(self, ids: Iterable[int], now_ms: float) -> tuple[dict[int, WriterSchema | str], set[int]]:
         """What memory says of a batch's schema ids, and which of them it lacks.

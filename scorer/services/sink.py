@@ -16,15 +16,15 @@ from scorer.core.decode import decode
 from scorer.core.errors import HaltError, TransientError
 from scorer.core.floods import FloodLimit, FloodWatch
 from scorer.core.load import Load
-from scorer.core.ports import BatchLimits, Clock, Sink
+from scorer.core.ports import BatchLimits, Clock, Report, Sink
 from scorer.core.records import RecordBatch
 from scorer.core.rows import letter_load, prediction_load
 from scorer.core.schema import WriterSchema
 from scorer.core.state import State, Status
 from scorer.core.tables import Layout, layout
-from scorer.core.wire import Frames, split_frames
-from scorer.services.feeds import Feed, Observer, Positions, Report, Writer
-from scorer.services.schemas import Schemas
+from scorer.core.wire import split_frames
+from scorer.services.feeds import Feed, Observer, Positions, Writer
+from scorer.services.schemas import Schemas, Waiting
 
 IDLE_MS_MAX = 50
 BUSY_MS_MAX = 5
@@ -146,7 +146,7 @@ class SinkLoop:
         if feed.letters_of:
             return letter_load(batch, feed.letters_of, starts)
         frames = split_frames(batch.values, self.limits.batch.value_bytes_max)
-        schemas = self._known_schemas(frames)
+        schemas = self.schemas.resolve(frames.groups, self.clock.ticks_ms, self.stop, self._await_schemas)
         if schemas is None:
             return None
         events, rejections = decode(batch, frames, schemas)
@@ -162,18 +162,9 @@ class SinkLoop:
             found = self._layouts[schema.id] = layout(schema.root, self.entity)
         return found
 
-    def _known_schemas(self, frames: Frames) -> Mapping[int, WriterSchema | str] | None:
-        """Every writer schema of a batch; waits while the registry is down or does not know one yet."""
-        known, missing = self.schemas.known(frames.groups, self.clock.ticks_ms())
-        while missing:
-            waiting = self.schemas.advance(missing, self.clock.ticks_ms())
-            if waiting is not None:
-                self.status.enter(State.WAITING, waiting.why)
-                self._linger(waiting.wait_ms)
-            if self.stop.is_set():
-                return None
-            known, missing = self.schemas.known(frames.groups, self.clock.ticks_ms())
-        return known
+    def _await_schemas(self, waiting: Waiting) -> None:
+        self.status.enter(State.WAITING, waiting.why)
+        self._linger(waiting.wait_ms)
 
     def _write(self, whole: bool = False) -> None:
         """Hands over the next load that is due; with `whole`, also one that is neither full nor old."""

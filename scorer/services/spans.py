@@ -1,12 +1,12 @@
 """Reads stretches of topics: all that is there when asked, or records at given places. No group, nothing committed.
 
 The end is fixed at the start: what is committed by then is read, what comes later is not. Offsets behind which nothing
-comes (markers of transactions, compacted records) are told from a slow broker by asking what they hold.
+comes (markers of transactions, compacted records) are told from a slow broker by the reader's word that it met the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
@@ -17,17 +17,16 @@ from scorer.core.records import RecordBatch
 
 ROWS_MAX = 1000
 QUIET_MS = 1_000
-"""After so long without a record the rest is asked about."""
 GAP_MAX = 5_000
 """Offsets between two wanted records up to which reading on is cheaper than another reader."""
-
-Span = tuple[int, int, int]
-"""Partition, first offset, and the offset behind the last."""
-HOLDS_A_RECORD = "tombstone"
 
 
 class Reader(Protocol):
     """Reads on from where it was opened."""
+
+    @property
+    def ended(self) -> Mapping[tuple[str, int], int]:
+        """Topic and partition to the offset at which the end was met."""
 
     def read(self, rows_max: int, wait_ms_max: int) -> list[RecordBatch]:
         """Records that came; empty if none did in that time."""
@@ -41,11 +40,6 @@ class Extents(Protocol):
 
     def extents(self, topic: str) -> Mapping[int, tuple[int, int]]:
         """Partition to its first offset and the one behind the last that is committed."""
-
-    def without_event(
-        self, topic: str, spans: Sequence[Span], extents: Mapping[int, tuple[int, int]]
-    ) -> list[tuple[Span, str]]:
-        """Which of these offsets hold no event, and why; a record with a null value is HOLDS_A_RECORD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +112,15 @@ class Topics:
             while left and not self.stop.is_set():
                 batches = reader.read(ROWS_MAX, QUIET_MS)
                 yield from batches
-                reached = {p: offset for batch in batches for p, offset in batch.next_offsets.items()}
-                left = _advanced(left, reached if batches else self._skipped(topic, left, extents))
+                reached = {partition: offset for (_, partition), offset in reader.ended.items()}
+                for batch in batches:
+                    reached |= batch.next_offsets
+                left = _advanced(left, reached)
                 self.progress(whole - sum(end - at for at, end in left.values()), whole)
         except HaltError as error:
             raise TransientError(f"{error}: its records have just expired") from error
         finally:
             reader.close()
-
-    def _skipped(
-        self, topic: str, left: Mapping[int, tuple[int, int]], extents: Mapping[int, tuple[int, int]]
-    ) -> dict[int, int]:
-        """Partition to the next offset that may hold a record, where those before it hold none."""
-        reached = {partition: at for partition, (at, _) in left.items()}
-        empty = self.extents.without_event(topic, [(p, at, end) for p, (at, end) in left.items()], extents)
-        for (partition, first, end), why in sorted(empty):
-            if why != HOLDS_A_RECORD and first <= reached[partition]:
-                reached[partition] = max(reached[partition], end)
-        return reached
 
 
 def waves(places: Iterable[Place]) -> list[dict[int, tuple[int, int]]]:

@@ -7,19 +7,17 @@ for wrong settings is left alone, since starting it again would change nothing.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
-from scorer.core.ports import Clock
+from scorer.core.ports import Clock, Report
 from scorer.services.patience import pause_ms
 
 LOOK_MS = 100
 STEADY_MS = 60_000
 """A process that has lived this long has started well; its next death starts the pauses anew."""
-
-Report = Callable[[str, Mapping[str, Any]], None]
 
 
 @dataclass(slots=True)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from scorer.core.ports import Sandbox
+from scorer.core.ports import Report, Sandbox
 from scorer.core.records import Outbound, RecordBatch, Rejection, Scored, Stage
 from scorer.core.sandbox import SUSPECT_ROWS, UNFINISHED_MIN, Death, End
 from scorer.core.schema import WriterSchema
-
-Report = Callable[[str, Mapping[str, Any]], None]
 
 
 @dataclass(slots=True)

@@ -6,11 +6,10 @@ halts the stream: alive, a member of its group, not ready, until an operator has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from threading import Event
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from scorer.core.dead_letters import dead_letters
 from scorer.core.errors import AbortedError, HaltError, TransientError
 from scorer.core.floods import FloodLimit, FloodWatch
 from scorer.core.offsets import Ledger
-from scorer.core.ports import BatchLimits, Clock, Lagging, Observer
+from scorer.core.ports import BatchLimits, Clock, Lagging, Observer, Report
 from scorer.core.records import DeadLetter, RecordBatch, Rejection, Scored, Stage
 from scorer.core.schema import WriterSchema
 from scorer.core.scoring import Recipe, score_batch
@@ -26,7 +25,7 @@ from scorer.core.state import State, Status
 from scorer.core.wire import Frames, split_frames
 from scorer.services.delivery import Delivery, Reached
 from scorer.services.patience import pause_ms
-from scorer.services.schemas import Schemas
+from scorer.services.schemas import Schemas, Waiting
 from scorer.services.suspects import Suspects
 
 IDLE_MS_MAX = 100
@@ -34,8 +33,6 @@ HOLD_AFTER_MS = 1000
 """A wait this long pauses the partitions and polls, so that the group keeps us. Shorter ones keep the prefetched."""
 IN_FLIGHT_BATCHES_MAX = 1
 """How many batches may be unconfirmed when the next one is published."""
-
-Report = Callable[[str, Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +146,9 @@ class Worker:
         since = dict(self.ledger.generations)
         started_ms = self.clock.ticks_ms()
         frames = split_frames(batch.values, self.limits.batch.value_bytes_max)
-        schemas = self._known_schemas(source, frames)
+        schemas = self.schemas.resolve(
+            frames.groups, self.clock.ticks_ms, self.stop, lambda waiting: self._await_schemas(source, waiting)
+        )
         if schemas is None:
             return  # told to stop while waiting: the batch is read again by whoever comes next
         scored = self._scored(source, batch, frames, schemas)
@@ -211,18 +210,9 @@ class Worker:
             now_ms=self.clock.now_ms(),
         )
 
-    def _known_schemas(self, source: Lagging, frames: Frames) -> Mapping[int, WriterSchema | str] | None:
-        """Every writer schema of a batch; waits while the registry is down or does not know one yet."""
-        known, missing = self.schemas.known(frames.groups, self.clock.ticks_ms())
-        while missing:
-            waiting = self.schemas.advance(missing, self.clock.ticks_ms())
-            if waiting is not None:
-                self.status.enter(State.WAITING, waiting.why)
-                self._linger(source, waiting.wait_ms)
-            if self.stop.is_set():
-                return None
-            known, missing = self.schemas.known(frames.groups, self.clock.ticks_ms())
-        return known
+    def _await_schemas(self, source: Lagging, waiting: Waiting) -> None:
+        self.status.enter(State.WAITING, waiting.why)
+        self._linger(source, waiting.wait_ms)
 
     def _wait_for_deliveries(self, source: Lagging) -> bool:
         """Waits until few enough batches are unconfirmed. Returns False if told to stop meanwhile."""

@@ -14,10 +14,10 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from scorer.core.errors import HaltError, ScorerError, TransientError
-from scorer.core.ports import BatchLimits, Ownership
+from scorer.core.ports import BatchLimits, Ownership, Report
 from scorer.core.records import Closed, RecordBatch
 from scorer.edges.kafka.failures import failure_of
-from scorer.edges.kafka.messages import Report, as_batch, made, partition_of, sparingly
+from scorer.edges.kafka.messages import as_batch, made, partition_of, sparingly
 from scorer.edges.kafka.positions import Stored, committed, lost_range, starting
 from scorer.edges.kafka.starts import Starts
 

@@ -11,7 +11,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from scorer.core.errors import ConfigError, TransientError
-from scorer.edges.kafka.messages import Report, made
+from scorer.core.ports import Report
+from scorer.edges.kafka.messages import made
 
 REQUEST_S_MAX = 10.0
 READ_S_MAX = 60.0

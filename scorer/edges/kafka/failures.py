@@ -1,10 +1,16 @@
-"""What a consumer's error means: it passes, somebody must act, or only a new process gets over it."""
+"""What an error of Kafka's means: it passes, somebody must act, or only a new process gets over it.
+
+Guarantee: where the brokers refuse us, the message names the resource and the operation that is missing, or says that
+it is the credentials or the certificates; it never holds one.
+"""
 
 from __future__ import annotations
 
-from confluent_kafka import KafkaError
+from typing import Any
 
-from scorer.core.errors import ConfigError, ScorerError, TransientError
+from confluent_kafka import KafkaError, KafkaException
+
+from scorer.core.errors import RefusedError, ScorerError, TransientError
 
 _PASSING = frozenset(
     {
@@ -22,20 +28,98 @@ _PASSING = frozenset(
     }
 )
 """Errors that librdkafka gets over by itself."""
-_FORBIDDEN = frozenset(
-    {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError._AUTHENTICATION,
-    }
-)
+_SHUT = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
+_RESOURCES = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "group",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "transactional-id",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "cluster",
+}
+"""What an error is about, as kafka-acls calls it."""
+DEFAULTS = {"topic": "Read", "group": "Read", "transactional-id": "Write", "cluster": "IdempotentWrite"}
 
 
-def failure_of(error: KafkaError, topic: str) -> ScorerError | None:
+def failure_of(error: KafkaError, topic: str, group: str = "") -> ScorerError | None:
     """The exception that an error of a consumer comes to; None if the client gets over it by itself."""
-    if error.code() in _FORBIDDEN:
-        return ConfigError(f"{topic}: {error}")
+    refusal = refused(error, topic=topic, group=group)
+    if refusal is not None:
+        return refusal
     if error.fatal() or error.code() not in _PASSING:
         return TransientError(f"the consumer of {topic} failed: {error}")
     return None
+
+
+def refused(
+    error: KafkaError, *, operation: str = "", topic: str = "", group: str = "", transactional_id: str = ""
+) -> RefusedError | None:
+    """The exception for an error by which brokers refuse us; None for any other.
+
+    Args:
+        error: the client's.
+        operation: what was tried on the topic, by Kafka's name; reading if it is not said.
+        topic, group, transactional_id: what it was tried on, as far as the caller knows.
+    """
+    if error.code() in _SHUT:
+        return RefusedError(shut(error.str()))
+    kind = _RESOURCES.get(error.code())
+    if kind is None:
+        return None
+    name = {"topic": topic, "group": group, "transactional-id": transactional_id, "cluster": ""}[kind]
+    needed = operation if operation and kind == "topic" else DEFAULTS[kind]
+    return RefusedError(missing([(kind, name, needed)]))
+
+
+def missing(rights: list[tuple[str, str, str]]) -> str:
+    """For people: which rights are missing, and what grants them.
+
+    Args:
+        rights: kind of resource as kafka-acls calls it, its name ("" if unknown), operation by Kafka's name.
+    """
+    named = ", ".join(f"{operation} on {kind}{f' {name}' if name else ''}" for kind, name, operation in rights)
+    by_resource: dict[tuple[str, str], list[str]] = {}
+    for kind, name, operation in rights:
+        by_resource.setdefault((kind, name), []).append(f"--operation {operation}")
+    commands = [
+        f"kafka-acls --add --allow-principal User:NAME {' '.join(wanted)} --{kind}{f' {name}' if name else ''}"
+        for (kind, name), wanted in by_resource.items()
+    ]
+    return f"Kafka denies this user {named}. Grant it: {'; '.join(commands)}"
+
+
+def shut(text: str) -> str:
+    """For people: why no connection to a broker comes about, from librdkafka's own words."""
+    if "SSL" in text and "authentication error" not in text:
+        return (
+            f"no trusted connection to Kafka: {text}. Look at ssl.ca.location, and at whether the certificates of the "
+            "broker, and of ssl.certificate.location, are in force"
+        )
+    return f"Kafka refuses the credentials: {text}. Look at sasl.username and sasl.password"
+
+
+def is_shut(error: KafkaError) -> bool:
+    """Whether a broker refuses our credentials or certificate, or we refuse its own."""
+    # A broker that refuses our certificate says so behind the handshake: to the client a connection was cut.
+    return error.code() in _SHUT or (error.code() == KafkaError._TRANSPORT and "SSL routines" in error.str())
+
+
+class Doors:
+    """Remembers why no broker lets one client in.
+
+    librdkafka tells that to its error callback alone; a call meanwhile runs into its time-out, which says nothing.
+    """
+
+    def __init__(self) -> None:
+        self.why = ""
+
+    def heard(self, error: KafkaError) -> None:
+        """The client's error callback."""
+        if is_shut(error):
+            self.why = shut(error.str())
+
+    def failure(self, client: Any, what: str, error: KafkaException, **about: str) -> ScorerError:
+        """The exception for a call that failed. `about` is what `refused` takes besides the error."""
+        refusal = refused(error.args[0], **about)
+        if refusal is not None:
+            return refusal
+        client.poll(0)  # serves the error callback; nothing else does
+        return RefusedError(self.why) if self.why else TransientError(f"{what}: {error.args[0]}")

@@ -9,9 +9,10 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 
 from scorer.core.errors import TransientError
+from scorer.core.ports import Report
 from scorer.core.topics import Held
 from scorer.edges.kafka.admin import REQUEST_S_MAX
-from scorer.edges.kafka.messages import Report, made
+from scorer.edges.kafka.messages import made
 
 INTERNAL = ("__consumer_offsets", "__transaction_state")
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from confluent_kafka import Producer
 
-from scorer.edges.kafka.messages import Report, librdkafka_log
+from scorer.core.ports import Report
+from scorer.edges.kafka.messages import librdkafka_log
 
 REQUEST_S_MAX = 10.0
 

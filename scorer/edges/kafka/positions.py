@@ -13,6 +13,7 @@ from typing import TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from scorer.core.errors import HaltError, TransientError
+from scorer.edges.kafka.failures import refused
 
 REQUEST_S_MAX = 10.0
 PAUSE_S = 0.2
@@ -70,14 +71,15 @@ def recorded(consumer: Consumer, topic: str, partitions: Sequence[int]) -> list[
                 raise KafkaException(each.error)
         return found
 
-    return _answered(ask, f"committed offsets of {topic}")
+    return _answered(ask, f"committed offsets of {topic}", topic)
 
 
-def _answered(ask: Callable[[], T], what: str) -> T:
+def _answered(ask: Callable[[], T], what: str, topic: str) -> T:
     """Asks until somebody answers.
 
     Raises:
         TransientError: nobody did in ANSWER_S_MAX, or the answer is no.
+        RefusedError: we have no right to the answer.
     """
     until_s = time.monotonic() + ANSWER_S_MAX
     while True:
@@ -85,7 +87,7 @@ def _answered(ask: Callable[[], T], what: str) -> T:
             return ask()
         except KafkaException as error:
             if error.args[0].code() not in _PASSING or time.monotonic() > until_s:
-                raise TransientError(f"no {what}: {error.args[0]}") from error
+                raise refused(error.args[0], topic=topic) or TransientError(f"no {what}: {error.args[0]}") from error
             time.sleep(PAUSE_S)
 
 
@@ -120,7 +122,7 @@ def starting(
         positions[partition] = low if start == "earliest" else high
         fresh.append(TopicPartition(topic, partition, positions[partition]))
     if fresh and start == "latest":  # else a crash before the first commit would move the start
-        _answered(lambda: consumer.commit(offsets=fresh, asynchronous=False), f"starting positions for {topic}")
+        _answered(lambda: consumer.commit(offsets=fresh, asynchronous=False), f"starting positions for {topic}", topic)
     return positions
 
 
@@ -142,4 +144,4 @@ def _extent(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
         found: tuple[int, int] = consumer.get_watermark_offsets(TopicPartition(topic, partition), REQUEST_S_MAX)
         return found
 
-    return _answered(ask, f"extent of {topic}/{partition}")
+    return _answered(ask, f"extent of {topic}/{partition}", topic)

@@ -15,8 +15,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from scorer.core.errors import TransientError
 from scorer.core.offsets import InFlight
+from scorer.core.ports import Report
 from scorer.core.records import DeadLetter, Headers, Outbound
-from scorer.edges.kafka.messages import Report, made, sparingly
+from scorer.edges.kafka.messages import made, sparingly
 
 QUEUE_WAIT_S = 0.05
 OVERHEAD_BYTES = 100

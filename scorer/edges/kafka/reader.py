@@ -8,8 +8,10 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
 from scorer.core.errors import ConfigError, HaltError, TransientError
+from scorer.core.ports import Report
 from scorer.core.records import Closed, RecordBatch
-from scorer.edges.kafka.messages import Report, as_batch, made
+from scorer.edges.kafka.failures import Doors, refused
+from scorer.edges.kafka.messages import as_batch, made, sparingly
 
 REQUEST_S_MAX = 10.0
 
@@ -43,7 +45,10 @@ class KafkaReader:
         }
         strict = {} if positions is None else {"auto.offset.reset": "error"}
         otherwise = OFFSET_BEGINNING if start == "earliest" else OFFSET_END
-        self._consumer = made(Consumer, {"fetch.wait.max.ms": 10, **properties, **own, **strict}, report)
+        self._doors = Doors()
+        self._say_error = sparingly(report, "kafka.consumer_error")
+        callback = {"error_cb": self._on_error}
+        self._consumer = made(Consumer, {"fetch.wait.max.ms": 10, **properties, **own, **strict, **callback}, report)
         try:
             self._partitions = [
                 TopicPartition(topic, partition, (positions or {}).get((topic, partition), otherwise))
@@ -59,7 +64,8 @@ class KafkaReader:
         """Records that came, by topic, in offset order per partition; empty if none came in that time.
 
         Raises:
-            TransientError: the broker refuses, or the client has failed.
+            RefusedError: we may not read it.
+            TransientError: the client has failed.
             HaltError: a position that was given is no longer in its topic.
         """
         by_topic: dict[str, list[Any]] = {}
@@ -74,6 +80,8 @@ class KafkaReader:
                 self.ended[str(message.topic()), int(message.partition() or 0)] = int(message.offset() or 0)
             elif error.code() == KafkaError._AUTO_OFFSET_RESET:
                 raise HaltError(f"{message.topic()}/{message.partition()}: the position is out of range")
+            elif (refusal := refused(error, topic=str(message.topic()))) is not None:
+                raise refusal
             elif error.fatal():
                 raise TransientError(f"reading {message.topic()} failed: {error}")
         return [as_batch(topic, messages, Closed.IDLE) for topic, messages in by_topic.items()]
@@ -86,6 +94,7 @@ class KafkaReader:
         """Topic and partition to the first offset there is and the one behind the last, as they are now.
 
         Raises:
+            RefusedError: we may not ask for it.
             TransientError: the broker does not answer.
         """
         try:
@@ -94,7 +103,7 @@ class KafkaReader:
                 for each in self._partitions
             }
         except KafkaException as error:
-            raise TransientError(f"Kafka does not answer: {error.args[0]}") from error
+            raise self._doors.failure(self._consumer, "Kafka does not answer", error) from error
 
     def partitions(self) -> dict[str, int]:
         """How many partitions each topic has by now.
@@ -113,7 +122,13 @@ class KafkaReader:
         try:
             found = self._consumer.list_topics(topic, timeout=REQUEST_S_MAX).topics[topic]
         except KafkaException as error:
-            raise TransientError(f"Kafka does not answer: {error.args[0]}") from error
+            raise self._doors.failure(self._consumer, "Kafka does not answer", error, topic=topic) from error
+        if found.error is not None and (refusal := refused(found.error, topic=topic)) is not None:
+            raise refusal
         if found.error is not None or not found.partitions:
             raise ConfigError(f"topic {topic} does not exist; run: scorer setup")
         return sorted(found.partitions)
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._say_error(error)
+        self._doors.heard(error)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from scorer.core.ports import Report
 from scorer.edges.web.limits import Buckets
 from scorer.edges.web.problems import problem
 from scorer.edges.web.tokens import Authority
@@ -22,7 +23,6 @@ TARGET_BYTES_MAX = 8 << 10
 LET_IN = "scorer.let_in"
 """Key of a request's scope: the token that let it in."""
 
-Report = Callable[[str, Mapping[str, Any]], None]
 
 _SECURITY = (
     (b"x-content-type-options", b"nosniff"),

@@ -35,20 +35,19 @@ def protocol(connections_max: int) -> type[asyncio.Protocol]:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            while data and not self.transport.is_closing():
-                if not self._in_head:
-                    super().data_received(data)
-                    return
-                if self._timer is None:
-                    self._wait_for_head()
+            if self._in_head and self._timer is None:
+                self._wait_for_head()
+            while data and self._in_head and not self.transport.is_closing():
+                # One read may hold a head and a body behind it; only the head counts.
                 room = HEAD_BYTES_MAX - self._head_bytes
                 if room == 0:
-                    self._refuse(431, f"a request's head has at most {HEAD_BYTES_MAX} bytes")
+                    _refuse(self.transport, 431, f"a request's head has at most {HEAD_BYTES_MAX} bytes")
                     return
-                # One read may hold a head and a body behind it; only the head counts.
-                piece, data = data[:room], data[room:]
-                self._head_bytes += len(piece)
-                super().data_received(piece)
+                self._head_bytes += len(data[:room])
+                super().data_received(data[:room])
+                data = data[room:]
+            if data and not self.transport.is_closing():
+                super().data_received(data)
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
@@ -64,13 +63,7 @@ def protocol(connections_max: int) -> type[asyncio.Protocol]:
             super().on_message_complete()
 
         def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text is no problem document
-            self._refuse(400, "this is no valid HTTP request")
-
-        def _refuse(self, status: int, detail: str) -> None:
-            body = document(status, detail)
-            head = f"HTTP/1.1 {status} \r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
-            self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
-            self.transport.close()
+            _refuse(self.transport, 400, "this is no valid HTTP request")
 
         def _wait_for_head(self) -> None:
             self._timer = self.loop.call_later(HEAD_S_MAX, self.transport.abort)
@@ -81,3 +74,10 @@ def protocol(connections_max: int) -> type[asyncio.Protocol]:
                 self._timer = None
 
     return Protocol
+
+
+def _refuse(transport: asyncio.Transport, status: int, detail: str) -> None:
+    body = document(status, detail)
+    head = f"HTTP/1.1 {status} \r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+    transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+    transport.close()

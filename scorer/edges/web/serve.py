@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from scorer.core.answers import Positions, Reading
 from scorer.core.errors import ConfigError, TransientError
+from scorer.core.ports import Report
 from scorer.edges.latest_reader import StoreReader
 from scorer.edges.web.live import LiveKind
 from scorer.edges.web.protocol import protocol
@@ -32,7 +33,6 @@ GRACE_S = 5
 LOOK_EVERY_S = 0.1
 RELOAD_EVERY_S = 1.0
 
-Report = Callable[[str, Mapping[str, Any]], None]
 T = TypeVar("T")
 
 

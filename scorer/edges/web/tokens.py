@@ -19,21 +19,20 @@ import os
 import re
 import secrets
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from scorer.core.errors import ConfigError
+from scorer.core.ports import Report
 
 ALL = ":all"
 """Behind a kind's name: the scope for the stream of everybody's predictions."""
 FILE_BYTES_MAX = 1 << 20
 _NAME = re.compile(r"[a-zA-Z0-9._-]{1,100}")
 _PREFIX = "scorer_"
-
-Report = Callable[[str, Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)

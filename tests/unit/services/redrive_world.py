@@ -18,7 +18,7 @@ from scorer.core.scoring import score_batch
 from scorer.core.wire import split_frames
 from scorer.services.redrive import Redrive
 from scorer.services.schemas import Schemas
-from scorer.services.spans import Span, Topics
+from scorer.services.spans import Topics
 from scorer.services.suspects import Suspects
 from tests.unit.services.samples import BASE_MS, EVENT_ID, EVENT_TEXT, lead, recipe
 
@@ -62,6 +62,7 @@ class World:
     lows: dict[str, int] = field(default_factory=dict)
     invisible: int = 0
     silences: int = 0
+    on_silence: Callable[[], object] = lambda: None
     expires: bool = False
     registry_down: int = 0
     too_large: frozenset[int] = frozenset()
@@ -95,17 +96,6 @@ class World:
         log = self.logs[topic]
         ends = {partition: max(o for p, o in log if p == partition) + 1 for partition, _ in log}
         return {partition: (self.lows.get(topic, 0), end + self.invisible) for partition, end in ends.items()}
-
-    def without_event(
-        self, topic: str, spans: Sequence[Span], _: Mapping[int, tuple[int, int]]
-    ) -> list[tuple[Span, str]]:
-        found = []
-        for partition, first, end in spans:
-            for offset in range(first, end):
-                held = self.logs[topic].get((partition, offset))
-                if held is None or held.value is None:
-                    found.append(((partition, offset, offset + 1), "no_record" if held is None else "tombstone"))
-        return found
 
     def redrive(self, **more: Any) -> Redrive:
         wanted: dict[str, Any] = {
@@ -169,6 +159,7 @@ class _Reader:
     world: World
     topic: str
     positions: dict[int, int]
+    ended: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.world.opened.append((self.topic, dict(self.positions)))
@@ -178,11 +169,14 @@ class _Reader:
             raise HaltError("the position is out of range")
         if self.world.silences:
             self.world.silences -= 1
+            self.world.on_silence()
             return []
         log = self.world.logs[self.topic]
         ahead = sorted((p, o) for p, o in log if p in self.positions and o >= self.positions[p])[:3]
         for partition, offset in ahead:
             self.positions[partition] = offset + 1
+        if not ahead:
+            self.ended = {(self.topic, p): end for p, (_, end) in self.world.extents(self.topic).items()}
         return [as_originals(self.topic, {place: log[place] for place in ahead})] if ahead else []
 
     def close(self) -> None:

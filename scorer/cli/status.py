@@ -1,0 +1,73 @@
+"""What every service of ours tells of itself: one status, one way to wait out a neighbour, one health server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from threading import Event
+from typing import Any, Protocol, TypeVar
+
+from scorer.core.ports import Report
+from scorer.core.state import State, Status
+from scorer.edges.clock import SystemClock
+from scorer.edges.status_server import StatusServer
+from scorer.services.patience import wait_out
+
+T = TypeVar("T")
+
+
+class StateObserver(Protocol):
+    """Told of a service's state."""
+
+    def state(self, state: State) -> None:
+        """It is in this one from now on."""
+
+
+class Patience(Protocol):
+    """Tries until it succeeds; only TransientError is waited out. Raises StoppedError when told to stop."""
+
+    def __call__(self, attempt: Callable[[], T]) -> T:
+        """What the attempt returns."""
+
+
+def told_status(metrics: StateObserver, clock: SystemClock, report: Report) -> Status:
+    """A status whose changes reach metrics and log; its first beat is now."""
+
+    def changed(state: State, detail: str) -> None:
+        metrics.state(state)
+        report(f"stream.{state}", {"why": detail} if detail else {})
+
+    status = Status(changed)
+    status.beat(clock.ticks_ms())
+    return status
+
+
+def patience(stop: Event, status: Status, clock: SystemClock, report: Report) -> Patience:
+    """Waits out outages while a service starts, with its status kept up to date."""
+
+    def waiting(event: str, fields: Mapping[str, Any]) -> None:
+        status.beat(clock.ticks_ms())
+        status.enter(State.WAITING, str(fields.get("why", "")))
+        report(event, fields)
+
+    def patient(attempt: Callable[[], T]) -> T:
+        return wait_out(attempt, stop, waiting)
+
+    return patient
+
+
+def status_server(
+    host: str, first_port: int, place: int, status: Status, exposition: Callable[[], bytes], clock: SystemClock
+) -> StatusServer | None:
+    """Health and metrics on a port of a row of services; None if it is switched off.
+
+    Args:
+        host: the address to listen on.
+        first_port: that of the row's first service; 0 takes any free one, below 0 there is none.
+        place: this service's place in the row.
+        status, exposition: what is told.
+        clock: the service's own.
+    """
+    if first_port < 0:
+        return None
+    port = first_port + place if first_port else 0
+    return StatusServer(host, port, status=status, exposition=exposition, ticks_ms=clock.ticks_ms)
