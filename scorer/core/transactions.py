@@ -2,7 +2,8 @@
 
 librdkafka marks an error as fatal, as demanding an abort, or as worth another try; what it does not mark at all has to
 be taken as fatal (rdkafka.h, "transactional producer API"). A fence is told apart by the transaction's age: one older
-than its time-out was ended by the broker itself, a younger one by another instance with the same id.
+than its time-out was ended by the broker itself, a younger one by another instance with the same id. Or by our own
+request for a new epoch, given up unanswered and carried out all the same when a frozen broker woke.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Failure:
         fatal, abortable, retriable: the client's own marks.
         fence: whether its code says that a newer producer has this id.
         age_ms: how long the transaction had been open; 0 if none was.
+        strayed: whether a request of ours for a new epoch was not answered lately, and may be what fences us.
     """
 
     fatal: bool = False
@@ -38,12 +40,14 @@ class Failure:
     retriable: bool = False
     fence: bool = False
     age_ms: float = 0.0
+    strayed: bool = False
 
 
 def verdict(failure: Failure, timeout_ms: float) -> Verdict:
     """What a failure means for a producer whose transactions time out after `timeout_ms`."""
     if failure.fence:
-        return Verdict.RECYCLE if failure.age_ms >= OLD_SHARE * timeout_ms else Verdict.FENCED
+        ours = failure.strayed or failure.age_ms >= OLD_SHARE * timeout_ms
+        return Verdict.RECYCLE if ours else Verdict.FENCED
     if failure.fatal:
         return Verdict.RECYCLE
     if failure.abortable:

@@ -19,9 +19,9 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from scorer.core.errors import AbortedError, FencedError, TransientError
 from scorer.core.offsets import InFlight
+from scorer.core.ports import Report
 from scorer.core.records import DeadLetter, Outbound
 from scorer.core.transactions import Failure, Verdict, verdict
-from scorer.edges.kafka.messages import Report
 from scorer.edges.kafka.producer import KafkaPublisher
 from scorer.edges.kafka.settings import RETRY_BACKOFF_MS
 
@@ -34,6 +34,8 @@ RETRY_PAUSE_S = 0.05
 RETRIED_S = 0.8 * RETRY_BACKOFF_MS / 1000
 """A call that took so long may have been sent twice by the client itself, which says nothing of it: its pauses are 80
 to 120 % of RETRY_BACKOFF_MS. A call takes 1 to 5 ms otherwise."""
+STRAY_S_MAX = 60.0
+"""How long a request for a new epoch that was not answered may still be on its way."""
 _FENCES = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
 _INDEFINITE = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT})
 
@@ -73,6 +75,7 @@ class KafkaTransactions:
         self._publisher: KafkaPublisher | None = None
         self._opened_s: float | None = None
         self._indefinite = self._fenced = False
+        self._strays_s: list[float] = []  # when requests for a new epoch were given up unanswered
 
     def begin(self) -> None:
         """See ports.Transactions."""
@@ -165,10 +168,16 @@ class KafkaTransactions:
             raise FencedError("fenced before: a new producer would take the id back")
         if self._publisher is None:
             made = KafkaPublisher(self._properties, self._report, self._bytes_max, self._on_error, self._on_log)
+            self._indefinite = False
             try:
                 made.producer.init_transactions(INIT_S_MAX)
             except KafkaException as error:
+                self._strays_s.append(time.monotonic())
                 raise TransientError(f"the transaction coordinator does not answer: {error.args[0]}") from error
+            with suppress(KafkaException):
+                made.producer.poll(0)
+            if self._indefinite:  # the client has asked twice
+                self._strays_s.append(time.monotonic())
             self._publisher, self._indefinite = made, False
         return self._publisher
 
@@ -211,6 +220,8 @@ class KafkaTransactions:
         self._indefinite |= error.code() in _INDEFINITE
         meant = verdict(self._failure(error), self._timeout_s * 1000)
         self._report("transaction.call_failed", {"call": name, "error": str(error), "verdict": meant.name})
+        if error.code() in _FENCES and self._strays_s:
+            self._strays_s.pop()  # each can fence us once
         if meant is Verdict.FENCED:
             self._fenced = True
         if meant in (Verdict.FENCED, Verdict.RECYCLE):
@@ -228,13 +239,16 @@ class KafkaTransactions:
         return self._judged(name, cause.args[0])[1] if isinstance(cause, KafkaException) else AbortedError(str(error))
 
     def _failure(self, error: KafkaError) -> Failure:
-        age_s = 0.0 if self._opened_s is None else time.monotonic() - self._opened_s
+        now_s = time.monotonic()
+        age_s = 0.0 if self._opened_s is None else now_s - self._opened_s
+        self._strays_s = [at_s for at_s in self._strays_s if now_s - at_s < STRAY_S_MAX]
         return Failure(
             fatal=error.fatal(),
             abortable=error.txn_requires_abort(),
             retriable=error.retriable(),
             fence=error.code() in _FENCES,
             age_ms=age_s * 1000,
+            strayed=bool(self._strays_s),
         )
 
     def _on_error(self, error: KafkaError) -> None:

@@ -46,3 +46,11 @@ def test_a_fence_in_a_transaction_that_has_timed_out_is_the_brokers(
     for age_ms in (OLD_SHARE * TIMEOUT_MS, 3 * TIMEOUT_MS):
         failure = Failure(fatal, abortable, retriable, fence=True, age_ms=age_ms)
         assert verdict(failure, TIMEOUT_MS) is Verdict.RECYCLE
+
+
+@pytest.mark.parametrize(("fatal", "abortable", "retriable"), MARKS)
+def test_a_fence_may_be_our_own_while_a_request_of_ours_for_a_new_epoch_is_unanswered(
+    fatal: bool, abortable: bool, retriable: bool
+) -> None:
+    failure = Failure(fatal, abortable, retriable, fence=True, age_ms=0.0, strayed=True)
+    assert verdict(failure, TIMEOUT_MS) is Verdict.RECYCLE
