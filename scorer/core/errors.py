@@ -5,6 +5,7 @@
       + ContractError    the model's owner: bundle, contract and schemas do not fit. Stops the start.
       + TransientError   nobody yet: an outage. Retried; when spent, the process ends uncommitted.
       + HaltError        the operator: going on would lose or flood data. The stream halts, not ready.
+          + RefusedError the operator: a neighbour refuses our credentials or a right. At the start, it stops that.
       + AbortedError     nobody: a transaction came to nothing. Its records are read again, from what is committed.
       + FencedError      the operator: two instances have one transactional id. The older one ends.
 
@@ -32,6 +33,10 @@ class TransientError(ScorerError):
 
 class HaltError(ScorerError):
     """The stream must stand still until an operator has looked, since going on would lose or flood data."""
+
+
+class RefusedError(HaltError):
+    """A neighbour refuses our credentials, or denies us a right; somebody must grant it. Trying on changes nothing."""
 
 
 class AbortedError(ScorerError):
