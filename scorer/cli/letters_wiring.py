@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 
 from scorer.cli.settings import Settings, Stream
@@ -16,6 +17,7 @@ from scorer.core.letters import Letter, Place, Stored, letter_of
 from scorer.core.ports import Report
 from scorer.core.schema import writer_schema
 from scorer.core.wire import PREFIX_BYTES, split_frames
+from scorer.edges.bundles import read_bundle
 from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.extents import TopicExtents
 from scorer.edges.kafka.producer import OVERHEAD_BYTES, KafkaPublisher
@@ -119,14 +121,14 @@ def redrive(
         TransientError: an outage.
     """
     registry = open_registry(settings, report)
-    recipe = recipe_of(settings, stream, registry)
+    recipe = recipe_of(settings, stream, registry, read_bundle(Path(stream.bundle)))
     bytes_max = written_bytes_max(settings, stream, report)
     publisher: KafkaPublisher | None = None
     if not dry_run:
         user = settings.kafka_for("producer")
         properties = producer_properties(user, stream.profile, max(bytes_max.values()), min(bytes_max.values()))
         publisher = KafkaPublisher(properties, report, bytes_max)
-    sandbox = Sandbox(recipe, settings.batch.value_bytes_max)
+    sandbox = Sandbox(settings.batch.value_bytes_max)
     chosen: Publishing = publisher or Rehearsal(bytes_max, OVERHEAD_BYTES)
     job = Redrive(
         topics=reading,

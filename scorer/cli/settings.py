@@ -133,6 +133,13 @@ class Transaction(Table):
         return self
 
 
+class Deployments(Table):
+    """Where it stands which bundle is live from which record on."""
+
+    topic: Topic = "scorer.deployments"
+    bundles: Path | None = None
+
+
 class Checks(Table):
     """What the topics must hold for the guarantee to be true."""
 
@@ -225,6 +232,7 @@ class Settings(Table):
     rejections: Rejections = Rejections()
     commit: Commit = Commit()
     transaction: Transaction = Transaction()
+    deployments: Deployments = Deployments()
     checks: Checks = Checks()
     shutdown: Shutdown = Shutdown()
     metrics: Metrics = Metrics()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scorer.cli.settings import Settings, Stream
     from scorer.edges.kafka.admin import KafkaAdmin
 
+DEPLOYMENTS = "scorer.deployments"
 DEAD_LETTER_ROOM_BYTES = 64 * 1024
 """A dead letter is its record with more headers, so its topic takes that much more."""
 
@@ -76,6 +77,9 @@ def _make_topics(settings: Settings, admin: KafkaAdmin, partitions: int, replica
     wanted = dict.fromkeys(name for stream in settings.streams for name in (stream.from_topic, stream.to_topic))
     safe = {"min.insync.replicas": "2"} if replication >= 3 else {}
     made += admin.create([Topic(name, partitions, replication, safe) for name in wanted if name not in there])
+    if settings.deployments.topic not in there:
+        for_ever = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", **safe}
+        made += admin.create([Topic(settings.deployments.topic, 1, replication, for_ever)])
     letters: dict[str, Topic] = {}
     for stream in settings.streams:
         if stream.dead_letters not in there:
@@ -103,6 +107,8 @@ def _entries(settings: Settings, folder: Path | None) -> Iterator[tuple[str, str
         yield stream.from_topic, stream.from_topic, "BACKWARD"
         yield stream.to_topic, contract.prediction, "FULL_TRANSITIVE"
 
+    deployments = settings.deployments.topic
+    yield subject(deployments), _schema_text(shipped("schemas"), DEPLOYMENTS, deployments), "FULL_TRANSITIVE"
     for stream in settings.streams:
         for topic, name, compatibility in entry(stream):
             if topic not in seen:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:  # the supervisor knows its clock from here, and needs neither a model runtime nor its threads
+    from scorer.core.compose import Origin
     from scorer.core.load import Load
+    from scorer.core.model import Model
     from scorer.core.offsets import InFlight
     from scorer.core.records import DeadLetter, Outbound, RecordBatch, Scored
     from scorer.core.sandbox import Death
     from scorer.core.schema import WriterSchema
+    from scorer.core.scoring import Recipe
 
 Report = Callable[[str, Mapping[str, Any]], None]
 """Told of what happens, for the log: the event's name and its fields. Never a payload, an entity's id or a secret."""
@@ -123,6 +126,9 @@ class Transactions(Publisher, Protocol):
 class Observer(Protocol):
     """Told once per batch and per commit; for metrics."""
 
+    def serving(self, model: Model, origin: Origin) -> None:
+        """This model scores from now on, by this build."""
+
     def batch(self, batch: RecordBatch, scored: Scored, took_ms: float, now_ms: int) -> None:
         """A batch was scored and published."""
 
@@ -177,7 +183,9 @@ class Sink(Protocol):
 class Sandbox(Protocol):
     """Scores one record in a process that may die of it."""
 
-    def score(self, record: RecordBatch, schemas: Mapping[int, WriterSchema | str], now_ms: int) -> Scored | Death:
+    def score(
+        self, record: RecordBatch, schemas: Mapping[int, WriterSchema | str], recipe: Recipe, now_ms: int
+    ) -> Scored | Death:
         """What came of a batch of one record; see scoring.score_batch."""
 
     def close(self) -> None:

@@ -65,14 +65,19 @@ class RecordBatch:
 
     def row(self, at: int) -> RecordBatch:
         """One record as a batch of its own, all columns in memory."""
+        return self.take(np.array([at]))
+
+    def take(self, rows: Rows) -> RecordBatch:
+        """Those records alone, rows ascending, all columns in memory."""
+        listed = rows.tolist()
         return RecordBatch(
             self.topic,
-            self.partitions[at : at + 1],
-            self.offsets[at : at + 1],
-            self.timestamps[at : at + 1],
-            self.values[at : at + 1],
-            [self.keys[at]],
-            [self.headers[at]],
+            self.partitions[rows],
+            self.offsets[rows],
+            self.timestamps[rows],
+            [self.values[at] for at in listed],
+            [self.keys[at] for at in listed],
+            [self.headers[at] for at in listed],
             self.closed,
         )
 

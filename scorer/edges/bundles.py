@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from scorer.core.bundle import IDENTITY_FILES, Bundle
@@ -42,6 +43,25 @@ def read_bundle(folder: Path) -> Bundle:
     refuse_outside_data(files["model.onnx"], str(folder / "model.onnx"))
     card = _decoded(_read(folder, CARD), folder / CARD) if CARD in there else ""
     return Bundle(str(folder), files, card)
+
+
+def find_bundle(places: Sequence[Path], sha256: str) -> Bundle:
+    """The bundle of that identity, at the first of these places that holds it.
+
+    Raises:
+        ConfigError: none does; with what is at each.
+    """
+    found = []
+    for place in places:
+        try:
+            bundle = read_bundle(place)
+        except (ConfigError, ContractError) as error:
+            found.append(str(error))
+            continue
+        if bundle.sha256 == sha256:
+            return bundle
+        found.append(f"{place} holds another bundle, sha256 {bundle.sha256[:12]}")
+    raise ConfigError(f"bundle sha256 {sha256[:12]} is not to be found: {'; '.join(found)}")
 
 
 def card_front_matter(card: str) -> dict[str, str]:

@@ -78,6 +78,7 @@ class Metrics:
     def serving(self, model: Model, origin: Origin) -> None:
         """Names the model that is served and the build that serves it."""
         self._label = model.bundle.label
+        self._model.clear()
         self._model.labels(self._stream, model.bundle.label, model.bundle.sha256).set(1)
         self._build.labels(origin.scorer_version, origin.runtime, origin.cpu_class).set(1)
 

@@ -46,19 +46,21 @@ class Sandbox:
     """Implements ports.Sandbox.
 
     Args:
-        recipe: what to score with.
         value_bytes_max: longer values are rejected unread.
         record_s_max: a record that takes longer is said to hang.
     """
 
-    def __init__(self, recipe: Recipe, value_bytes_max: int, record_s_max: float = RECORD_S_MAX) -> None:
-        self._recipe, self._value_bytes_max, self._record_s_max = recipe, value_bytes_max, record_s_max
+    def __init__(self, value_bytes_max: int, record_s_max: float = RECORD_S_MAX) -> None:
+        self._value_bytes_max, self._record_s_max = value_bytes_max, record_s_max
+        self._recipe: Recipe | None = None
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
 
-    def score(self, record: RecordBatch, schemas: Mapping[int, WriterSchema | str], now_ms: int) -> Scored | Death:
+    def score(
+        self, record: RecordBatch, schemas: Mapping[int, WriterSchema | str], recipe: Recipe, now_ms: int
+    ) -> Scored | Death:
         """See ports.Sandbox."""
-        pipe = self._started()
+        pipe = self._started(recipe)
         known = {
             number: (found, False) if isinstance(found, str) else (found.text, True)
             for number, found in schemas.items()
@@ -86,12 +88,12 @@ class Sandbox:
             self._pipe.close()
         self._process = self._pipe = None
 
-    def _started(self) -> Connection:
-        if self._pipe is not None:
+    def _started(self, recipe: Recipe) -> Connection:
+        if self._pipe is not None and recipe is self._recipe:
             return self._pipe
+        self.close()
         spawn = multiprocessing.get_context("spawn")
         ours, theirs = spawn.Pipe()
-        recipe = self._recipe
         parts = _Parts(
             recipe.model.bundle,
             recipe.writer.id,
@@ -104,7 +106,7 @@ class Sandbox:
         process = spawn.Process(target=_serve, args=(theirs, parts), daemon=True)
         process.start()
         theirs.close()
-        self._process, self._pipe = process, ours
+        self._process, self._pipe, self._recipe = process, ours, recipe
         if not ours.poll(START_S_MAX) or ours.recv() != "ready":
             self.close()
             raise RuntimeError("the process for suspect records does not start")

@@ -30,7 +30,7 @@ from scorer.edges.schema_folder import SchemaFolder
 from scorer.local import process
 from scorer.local.demo_load import Outcome, await_all, send_all
 from scorer.local.demo_readers import DATABASE, ask_gateway, ask_tables, fill_tables
-from scorer.local.events import KEYS, MODELS, OUTPUTS, TOPICS, Events, from_file, samples
+from scorer.local.events import DEPLOYMENTS, KEYS, MODELS, OUTPUTS, TOPICS, Events, from_file, samples
 from scorer.local.kafka import running_kafka
 from scorer.local.places import shipped
 from scorer.local.ports import free_ports
@@ -147,12 +147,13 @@ def _broker(plan: Plan, stack: ExitStack, say: Say) -> str:
         say("starting librdkafka's built-in cluster: no real Kafka, no guarantees, but no network either")
         mock = MockBroker(_silent)
         stack.callback(lambda: mock)
-        mock.create(topics)
+        mock.create([*topics, DEPLOYMENTS])
         return mock.bootstrap
     home = plan.folder / "kafka"
     shutil.rmtree(home, ignore_errors=True)  # an account of all events needs topics without yesterday's
     server = stack.enter_context(running_kafka(home, say=say))
-    KafkaAdmin({"bootstrap.servers": server.address}, _silent).create([Topic(name, PARTITIONS) for name in topics])
+    wanted = [*(Topic(name, PARTITIONS) for name in topics), Topic(DEPLOYMENTS, 1)]
+    KafkaAdmin({"bootstrap.servers": server.address}, _silent).create(wanted)
     return server.address
 
 

@@ -17,6 +17,7 @@ Now = Callable[[int], int]
 
 KEYS = {"lead": "lead_id", "login": "customer_id"}
 TOPICS = {"lead": "events.new-lead", "login": "events.login"}
+DEPLOYMENTS = "scorer.deployments"
 OUTPUTS = {"lead": "predictions.lead-score", "login": "predictions.recommendation"}
 MODELS = {"lead": "lead/1", "login": "recommend/1"}
 

@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from scorer.core.errors import AbortedError, FencedError, ScorerError, TransientError
-from scorer.core.offsets import Ledger
+from scorer.core.offsets import InFlight, Ledger
 from scorer.core.ports import Clock, Publisher, Report, Source, Transactions
+from scorer.core.records import Outbound
 
 POLL_MS_MAX = 100
+
+GoingOn = Callable[[float], bool]
 
 Reached = Callable[[str], None]
 """Told by name of the places where the fault tests end the process; does nothing otherwise."""
@@ -38,6 +41,21 @@ class Delivery(Protocol):
 
     def begin(self, rows: int) -> None:
         """So many records are about to be published."""
+
+    def announce(self, source: Source, outbound: Outbound, going_on: GoingOn) -> bool:
+        """Publishes what has to stand before anything that comes after it, and waits until it is confirmed.
+
+        Args:
+            source: for a transaction of its own.
+            outbound: what to publish.
+            going_on: asked while it is waited for, with the milliseconds so far; False gives up.
+
+        Returns:
+            whether it is confirmed.
+
+        Raises:
+            AbortedError, TransientError: see settle.
+        """
 
     def idle_ms(self, idle_ms_max: int) -> int:
         """How long the source may be waited for."""
@@ -79,6 +97,10 @@ class AtLeastOnce:
 
     def begin(self, rows: int) -> None:
         """See Delivery."""
+
+    def announce(self, source: Source, outbound: Outbound, going_on: GoingOn) -> bool:  # noqa: ARG002 - the port's
+        """See Delivery."""
+        return _published(self.publisher, outbound, self.clock, going_on)
 
     def idle_ms(self, idle_ms_max: int) -> int:
         """See Delivery."""
@@ -159,6 +181,19 @@ class ExactlyOnce:
             self._opened_ms = self.clock.ticks_ms()
         self._rows += rows
 
+    def announce(self, source: Source, outbound: Outbound, going_on: GoingOn) -> bool:
+        """See Delivery. A transaction of its own, behind what is open, so that a member given up by its group fails."""
+        if self._opened_ms is not None:
+            self._commit(source, self._opened_ms + self.timeout_ms, None)
+        self.begin(0)
+        if not _published(self.publisher, outbound, self.clock, going_on):
+            raise AbortedError("told to stop before a deployment was confirmed")
+        if not self.ledger.committed:
+            raise AbortedError("none of its partitions is ours any more")
+        self.publisher.commit(dict(self.ledger.committed), source.membership())
+        self._closed()
+        return True
+
     def idle_ms(self, idle_ms_max: int) -> int:
         """See Delivery."""
         if self._opened_ms is None:
@@ -220,3 +255,14 @@ class ExactlyOnce:
 
     def _closed(self) -> None:
         self._opened_ms, self._rows, self._spoiled = None, 0, None
+
+
+def _published(publisher: Publisher, outbound: Outbound, clock: Clock, going_on: GoingOn) -> bool:
+    told, began_ms = InFlight({}, len(outbound)), clock.ticks_ms()
+    publisher.publish(outbound, [], told)
+    publisher.poll(POLL_MS_MAX)
+    while told.outstanding:
+        if not going_on(clock.ticks_ms() - began_ms):
+            return False
+        publisher.poll(POLL_MS_MAX)
+    return True

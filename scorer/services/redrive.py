@@ -172,7 +172,7 @@ class Redrive:
         now_ms = self.clock.now_ms()
         if not deadly:
             return score_batch(batch, frames, known, self.recipe, now_ms)
-        scored = self.suspects.score(batch, known, now_ms, lambda: not self.stop.is_set())
+        scored = self.suspects.score(batch, known, self.recipe, now_ms, lambda: not self.stop.is_set())
         if scored is None:
             raise StoppedError
         return scored

@@ -11,6 +11,7 @@ from scorer.core.ports import Report, Sandbox
 from scorer.core.records import Outbound, RecordBatch, Rejection, Scored, Stage
 from scorer.core.sandbox import SUSPECT_ROWS, UNFINISHED_MIN, Death, End
 from scorer.core.schema import WriterSchema
+from scorer.core.scoring import Recipe
 
 
 @dataclass(slots=True)
@@ -50,6 +51,7 @@ class Suspects:
         self,
         batch: RecordBatch,
         schemas: Mapping[int, WriterSchema | str],
+        recipe: Recipe,
         now_ms: int,
         going_on: Callable[[], bool],
     ) -> Scored | None:
@@ -57,7 +59,7 @@ class Suspects:
 
         Args:
             batch: the records.
-            schemas: see scoring.score_batch.
+            schemas, recipe: see scoring.score_batch.
             now_ms: the same.
             going_on: asked before each record; keeps the surroundings alive.
         """
@@ -67,7 +69,7 @@ class Suspects:
             while found is None or (isinstance(found, Death) and found.end is End.OUTSIDE):
                 if not going_on():
                     return None
-                found = self.sandbox.score(batch.row(row), schemas, now_ms)
+                found = self.sandbox.score(batch.row(row), schemas, recipe, now_ms)
                 if isinstance(found, Death):
                     self.report("sandbox.ended", {"end": found.end.value, "detail": found.detail})
             parts.append(self._set_aside(batch, row, found) if isinstance(found, Death) else found)

@@ -13,36 +13,31 @@ from threading import Event
 
 import numpy as np
 
-from scorer.core.dead_letters import dead_letters
+from scorer.core.deployments import Entry
 from scorer.core.errors import AbortedError, HaltError, TransientError
-from scorer.core.floods import FloodLimit, FloodWatch
+from scorer.core.floods import FloodWatch
 from scorer.core.offsets import Ledger
-from scorer.core.ports import BatchLimits, Clock, Lagging, Observer, Report
-from scorer.core.records import DeadLetter, RecordBatch, Rejection, Scored, Stage
+from scorer.core.ports import Clock, Lagging, Observer, Report
+from scorer.core.records import RecordBatch, Scored
 from scorer.core.schema import WriterSchema
 from scorer.core.scoring import Recipe, score_batch
 from scorer.core.state import State, Status
 from scorer.core.wire import Frames, split_frames
 from scorer.services.delivery import Delivery, Reached
+from scorer.services.limits import Limits
+from scorer.services.output import Output
 from scorer.services.patience import pause_ms
+from scorer.services.rollout import Parts, Rollout, Tell
 from scorer.services.schemas import Schemas, Waiting
 from scorer.services.suspects import Suspects
 
 IDLE_MS_MAX = 100
 HOLD_AFTER_MS = 1000
 """A wait this long pauses the partitions and polls, so that the group keeps us. Shorter ones keep the prefetched."""
+PLAN_MS = 5
+"""Between two looks at whether a batch can be scored."""
 IN_FLIGHT_BATCHES_MAX = 1
 """How many batches may be unconfirmed when the next one is published."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """A worker's limits, all times in milliseconds."""
-
-    batch: BatchLimits = field(default_factory=BatchLimits)
-    flood: FloodLimit = field(default_factory=FloodLimit)
-    revoke_ms_max: int = 10_000
-    shutdown_ms_max: int = 20_000
 
 
 @dataclass(slots=True)
@@ -50,21 +45,19 @@ class Worker:
     """Scores one stream until `stop` is set. All calls come from one thread.
 
     Attributes:
-        group: the consumer group, for dead letters.
-        dead_letter_topic: where rejections go.
-        delivery: publishes, and commits offsets.
+        output: makes messages of what was scored.
+        delivery: publishes them, and commits offsets.
         schemas, clock, observer, report: the surroundings.
         suspects: scores records that may end the process, elsewhere; None scores all here.
-        recipe: what to score with.
+        rollout: which recipe scores which record.
         status: what health checks see.
         stop: set by signal handlers.
     """
 
-    group: str
-    dead_letter_topic: str
+    output: Output
     delivery: Delivery
     schemas: Schemas
-    recipe: Recipe
+    rollout: Rollout
     clock: Clock
     observer: Observer
     report: Report
@@ -76,6 +69,7 @@ class Worker:
     source: Lagging | None = None
     watch: FloodWatch = field(init=False)
     aborts: int = 0
+    serving: Recipe | None = None
     ends_at_ms: float = inf
     """When a stop has used up its budget; leaving the group, which revokes, comes out of the same one."""
 
@@ -110,6 +104,7 @@ class Worker:
     def assigned(self, positions: Mapping[int, int]) -> None:
         """See ports.Ownership."""
         self.ledger.assign(positions)
+        self.rollout.assigned(positions)
         if self.suspects is not None and self.source is not None:
             self.suspects.assigned(positions, self.source.unfinished())
         self.report("partitions.assigned", {"positions": dict(positions)})
@@ -119,14 +114,17 @@ class Worker:
         assert self.source is not None
         until_ms = min(self.ends_at_ms, self.clock.ticks_ms() + self.limits.revoke_ms_max)
         self.delivery.finish(self.source, until_ms, "revoke")
-        self.ledger.drop(partitions)
-        self.report("partitions.revoked", {"partitions": list(partitions)})
+        self._gone(partitions, "partitions.revoked")
 
     def lost(self, partitions: Sequence[int]) -> None:
         """See ports.Ownership."""
         self.delivery.lost()
+        self._gone(partitions, "partitions.lost")
+
+    def _gone(self, partitions: Sequence[int], event: str) -> None:
         self.ledger.drop(partitions)
-        self.report("partitions.lost", {"partitions": list(partitions)})
+        self.rollout.dropped(partitions)
+        self.report(event, {"partitions": list(partitions)})
 
     def _step(self, source: Lagging) -> None:
         self.status.beat(self.clock.ticks_ms())
@@ -144,75 +142,110 @@ class Worker:
 
     def _process(self, source: Lagging, batch: RecordBatch) -> None:
         since = dict(self.ledger.generations)
-        started_ms = self.clock.ticks_ms()
         frames = split_frames(batch.values, self.limits.batch.value_bytes_max)
-        schemas = self.schemas.resolve(
-            frames.groups, self.clock.ticks_ms, self.stop, lambda waiting: self._await_schemas(source, waiting)
-        )
-        if schemas is None:
+
+        def wait(waiting: Waiting) -> None:
+            self._await(source, waiting.why, waiting.wait_ms)
+
+        schemas = self.schemas.resolve(frames.groups, self.clock.ticks_ms, self.stop, wait)
+        parts = None if schemas is None else self._parts(source, batch, since)
+        if schemas is None or parts is None:
             return  # told to stop while waiting: the batch is read again by whoever comes next
-        scored = self._scored(source, batch, frames, schemas)
+        for part, recipe in parts:
+            own = frames if part is batch else split_frames(part.values, self.limits.batch.value_bytes_max)
+            if not self._score(source, part, own, schemas, recipe=recipe, since=since):
+                return
+
+    def _parts(
+        self, source: Lagging, batch: RecordBatch, since: Mapping[int, int]
+    ) -> list[tuple[RecordBatch, Recipe]] | None:
+        """What scores what is still ours of a batch; None if told to stop before that was known."""
+        began_ms = self.clock.ticks_ms()
+        while not self.stop.is_set():
+            after = batch.next_offsets
+            gone = [p for p in after if not self.ledger.holds(p, since)]
+            if gone:
+                batch = batch.take(np.flatnonzero(~np.isin(batch.partitions, gone)))
+                continue
+            step = self.rollout.plan(batch, after)
+            if isinstance(step, Parts):
+                return step.parts
+            if isinstance(step, Tell):
+                self._tell(source, step.entries)
+            elif self.clock.ticks_ms() - began_ms > HOLD_AFTER_MS:
+                self._await(source, step.why, IDLE_MS_MAX)
+            else:
+                self.clock.sleep(PLAN_MS)
+        return None
+
+    def _tell(self, source: Lagging, entries: list[Entry]) -> None:
+        """Publishes entries of the deployments and waits until they are confirmed, or told to stop."""
+
+        def going_on(waited_ms: float) -> bool:
+            if waited_ms > HOLD_AFTER_MS:
+                self.status.enter(State.WAITING, f"a deployment is unconfirmed for {waited_ms:.0f} ms")
+                self._linger(source, IDLE_MS_MAX, settling=False)
+            return not self.stop.is_set()
+
+        if self.delivery.announce(source, self.output.entries(entries), going_on):
+            self.rollout.told(entries)
+
+    def _score(
+        self,
+        source: Lagging,
+        batch: RecordBatch,
+        frames: Frames,
+        schemas: Mapping[int, WriterSchema | str],
+        *,
+        recipe: Recipe,
+        since: Mapping[int, int],
+    ) -> bool:
+        """Scores a batch with one recipe and publishes it. Returns False if told to stop before that."""
+        started_ms = self.clock.ticks_ms()
+        if recipe is not self.serving:
+            self.serving = recipe
+            self.observer.serving(recipe.model, recipe.origin)
+            self.report("stream.serving", {"model": recipe.model.bundle.label, "sha256": recipe.model.bundle.sha256})
+        scored = self._scored(source, batch, frames, schemas, recipe)
         if scored is None:
-            return
+            return False
         self.reached("scored")
         flood = self.watch.saw(len(batch), scored.rejections)
         if flood is not None:
             raise HaltError(flood)
         if not self._wait_for_deliveries(source):
-            return
-        ours = self._still_ours(batch, scored, since)
-        published = self._publish(batch, ours, since)
+            return False
+        published = self.output.publish(self.delivery, batch, scored, since, recipe)
         self.reached("produced")
-        self.observer.batch(batch, published, self.clock.ticks_ms() - started_ms, self.clock.now_ms())
-        too_large = published.rejections[len(ours.rejections) :]
+        self.observer.batch(batch, published.all, self.clock.ticks_ms() - started_ms, self.clock.now_ms())
+        too_large = published.too_large
         flood = self.watch.saw(0, too_large) if too_large else None  # their records are counted already
         if flood is not None:
             raise HaltError(flood)
+        return True
 
     def _scored(
-        self, source: Lagging, batch: RecordBatch, frames: Frames, schemas: Mapping[int, WriterSchema | str]
+        self,
+        source: Lagging,
+        batch: RecordBatch,
+        frames: Frames,
+        schemas: Mapping[int, WriterSchema | str],
+        recipe: Recipe,
     ) -> Scored | None:
         """The batch, scored; None if told to stop before it was."""
         if self.suspects is None or not self.suspects.holds(batch):
-            return score_batch(batch, frames, schemas, self.recipe, self.clock.now_ms())
+            return score_batch(batch, frames, schemas, recipe, self.clock.now_ms())
 
         def going_on() -> bool:
             self._linger(source, 1)
             return not self.stop.is_set()
 
         self.status.enter(State.WAITING, "records behind two deaths are scored one by one")
-        return self.suspects.score(batch, schemas, self.clock.now_ms(), going_on)
+        return self.suspects.score(batch, schemas, recipe, self.clock.now_ms(), going_on)
 
-    def _publish(self, batch: RecordBatch, scored: Scored, since: Mapping[int, int]) -> Scored:
-        """Hands a batch over. Returns it as it was published: what is too large is a rejection."""
-        outbound, letters = scored.outbound, self._letters(batch, scored.rejections)
-        self.delivery.begin(len(batch))
-        in_flight = self.ledger.begin(batch.next_offsets, len(outbound) + len(letters), since)
-        too_large = self.delivery.publisher.publish(outbound, letters, in_flight)
-        if not too_large:
-            return scored
-        # A dead letter takes the place of each, and is waited for in its stead.
-        detail = f"{outbound.topic} does not take it"
-        rejections = [
-            Rejection(int(outbound.rows[at]), Stage.ENCODE, "prediction_too_large", detail) for at in too_large
-        ]
-        self.delivery.publisher.publish(outbound.take([]), self._letters(batch, rejections), in_flight)
-        stays = sorted(set(range(len(outbound))) - set(too_large))
-        return Scored(outbound.take(stays), [*scored.rejections, *rejections], scored.tombstones)
-
-    def _letters(self, batch: RecordBatch, rejections: list[Rejection]) -> list[DeadLetter]:
-        return dead_letters(
-            batch,
-            rejections,
-            topic=self.dead_letter_topic,
-            stream=self.group,
-            model=self.recipe.model.bundle.label,
-            now_ms=self.clock.now_ms(),
-        )
-
-    def _await_schemas(self, source: Lagging, waiting: Waiting) -> None:
-        self.status.enter(State.WAITING, waiting.why)
-        self._linger(source, waiting.wait_ms)
+    def _await(self, source: Lagging, why: str, wait_ms: float) -> None:
+        self.status.enter(State.WAITING, why)
+        self._linger(source, wait_ms)
 
     def _wait_for_deliveries(self, source: Lagging) -> bool:
         """Waits until few enough batches are unconfirmed. Returns False if told to stop meanwhile."""
@@ -221,10 +254,9 @@ class Worker:
         while len(self.ledger.pending) > IN_FLIGHT_BATCHES_MAX:
             waited_ms = self.clock.ticks_ms() - started_ms
             if waited_ms > HOLD_AFTER_MS:
-                self.status.enter(
-                    State.WAITING, f"{len(self.ledger.pending)} batches unconfirmed for {waited_ms:.0f} ms"
+                self._await(
+                    source, f"{len(self.ledger.pending)} batches unconfirmed for {waited_ms:.0f} ms", IDLE_MS_MAX
                 )
-                self._linger(source, IDLE_MS_MAX)
             self.delivery.publisher.poll(10)
             self.ledger.committable()
             if self.stop.is_set() and waited_ms > HOLD_AFTER_MS:
@@ -239,17 +271,6 @@ class Worker:
             source.hold(int(min(left_ms, IDLE_MS_MAX)))
             if settling:
                 self._settle(source)
-
-    def _still_ours(self, batch: RecordBatch, scored: Scored, since: Mapping[int, int]) -> Scored:
-        """Leaves out rows of partitions that changed hands while we waited: their new owner scores them."""
-        gone = [p for p in batch.next_offsets if not self.ledger.holds(p, since)]
-        if not gone:
-            return scored
-        stays = ~np.isin(batch.partitions, gone)
-        kept = np.flatnonzero(stays[scored.outbound.rows]).tolist()
-        return Scored(
-            scored.outbound.take(kept), [each for each in scored.rejections if stays[each.row]], scored.tombstones
-        )
 
     def _settle(self, source: Lagging) -> None:
         if self.delivery.settle(source):
@@ -272,6 +293,7 @@ class Worker:
                 self._linger(source, pause_ms(attempt), settling=False)
             else:
                 self.ledger.restart(positions)
+                self.rollout.rewound(positions)
                 break
         if self.aborts > 1:  # each costs a fetch of everything that was read ahead
             self.status.enter(State.WAITING, why)

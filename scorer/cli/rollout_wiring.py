@@ -1,0 +1,133 @@
+"""From settings to a stream's deployments: their topic, the bundles that they name, and the first of them."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from functools import partial
+from pathlib import Path
+from threading import Event
+
+from scorer.cli.settings import Settings, Stream
+from scorer.cli.wiring import recipe_of, versions
+from scorer.core.deployments import History, Identity, Intent
+from scorer.core.errors import ConfigError, ContractError
+from scorer.core.ports import Clock, Report, SchemaRegistry, SubjectRegistry
+from scorer.core.scoring import Recipe
+from scorer.edges.bundles import find_bundle, read_bundle
+from scorer.edges.clock import SystemClock
+from scorer.edges.kafka.admin import KafkaAdmin
+from scorer.edges.kafka.reader import KafkaReader
+from scorer.edges.machine import scorer_version
+from scorer.services.deployment_log import PARTITION, DeploymentLog
+from scorer.services.loading import Bundles
+from scorer.services.output import Output
+from scorer.services.rollout import Rollout
+from scorer.services.schemas import Schemas
+
+
+class Registry(SchemaRegistry, SubjectRegistry):
+    """Both ports of a registry."""
+
+
+def group_of(settings: Settings, stream: Stream) -> str:
+    """The consumer group of a stream, by which the deployments know it."""
+    return f"{settings.group}.{stream.name}"
+
+
+def open_log(settings: Settings, registry: SchemaRegistry, stop: Event, report: Report) -> DeploymentLog:
+    """The topic of deployments, from its beginning."""
+    topic = settings.deployments.topic
+
+    def opened(offset: int) -> KafkaReader:
+        consumer = settings.kafka_for("consumer")
+        at = {(topic, PARTITION): offset}
+        return KafkaReader(consumer, [topic], start="earliest", report=report, positions=at, to_end=True)
+
+    return DeploymentLog(topic, opened, Schemas(registry, report), SystemClock(), report, stop)
+
+
+def open_rollout(settings: Settings, stream: Stream, registry: Registry, stop: Event, report: Report) -> Rollout:
+    """A worker's view of its stream's deployments; nothing is read yet.
+
+    Raises:
+        ConfigError: the input topic is not there, or the bundle of the settings cannot be read.
+        ContractError: the bundle of the settings is none.
+        TransientError: Kafka does not answer.
+    """
+    topic_id, _ = KafkaAdmin(settings.kafka_for("admin"), report).incarnations([stream.from_topic])[stream.from_topic]
+    return Rollout(
+        history=History(group_of(settings, stream), topic_id),
+        first=first_intent(settings, stream),
+        log=open_log(settings, registry, stop, report),
+        bundles=Bundles(partial(load_recipe, settings, stream, registry), report, stop),
+        who=whoami(),
+        clock=SystemClock(),
+        report=report,
+        stop=stop,
+    )
+
+
+def first_intent(settings: Settings, stream: Stream) -> Intent:
+    """The bundle of the settings: the first intent of a stream that has none."""
+    bundle = read_bundle(Path(stream.bundle))
+    name, _, version = bundle.label.partition("/")
+    return Intent(
+        group_of(settings, stream),
+        stream.name,
+        Identity(name, version, bundle.sha256),
+        str(Path(stream.bundle).absolute()),
+        "settings",
+        "the stream had no deployment",
+        SystemClock().now_ms(),
+        stream.from_topic,
+    )
+
+
+def load_recipe(settings: Settings, stream: Stream, registry: SubjectRegistry, intent: Intent) -> Recipe:
+    """Loads, proves and warms the bundle of an intent; see loading.Load."""
+    places = [Path(intent.place)]
+    if settings.deployments.bundles is not None:
+        places.append(settings.deployments.bundles / intent.bundle.name / intent.bundle.version)
+    return recipe_of(settings, stream, registry, find_bundle(places, intent.bundle.sha256))
+
+
+def begin(rollout: Rollout) -> None:
+    """Reads the history up to now and loads what is wanted, so that a worker that cannot serve does not start.
+
+    Raises:
+        ConfigError, ContractError: the stream has no deployment yet, and the bundle of the settings cannot serve.
+        TransientError: Kafka, the registry or the bundle's place does not answer.
+    """
+    rollout.read_all()
+    wanted = rollout.history.wanted
+    try:
+        rollout.bundles.load_now(rollout.first if wanted is None else wanted)
+    except (ConfigError, ContractError):
+        if wanted is None:
+            raise
+    if wanted is not None and wanted.bundle != rollout.first.bundle:
+        told = {"settings": rollout.first.bundle.label, "deployed": wanted.bundle.label}
+        rollout.report("deployment.settings_differ", {**told, "advice": "deployments count; see: scorer deploy"})
+
+
+def output_of(settings: Settings, stream: Stream, registry: SubjectRegistry, clock: Clock) -> Output:
+    """Where a stream's records go.
+
+    Raises:
+        ConfigError: no schema is registered for the deployments.
+        TransientError: the registry does not answer.
+    """
+    topic = settings.deployments.topic
+    _, schema = versions(registry, topic)[-1]
+    return Output(group_of(settings, stream), stream.dead_letters, topic, schema, scorer_version(), clock)
+
+
+def whoami() -> str:
+    """User, host and process, for the auditor."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no such user in this container
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()} pid {os.getpid()}"
