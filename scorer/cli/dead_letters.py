@@ -6,7 +6,6 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ import typer
 
 from scorer.cli.exits import ExitCode
 from scorer.cli.options import AsJson, ConfigFile, Sets, add_command, load
+from scorer.cli.times import time_ms
 from scorer.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -231,14 +231,7 @@ def _since_ms(text: str | None) -> int:
         return 0
     from scorer.edges.clock import SystemClock
 
-    ago = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
-    if ago is not None:
-        return SystemClock().now_ms() - int(ago[1]) * UNITS_MS[ago[2]]
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"--since {text} is no time: write 30m, 1h, 7d or 2026-11-23T06:00") from None
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
+    return time_ms("--since", text, SystemClock().now_ms())
 
 
 def _not_stopped(stopped: bool) -> None:

@@ -16,6 +16,7 @@ import typer
 
 from scorer.cli import config, dead_letters, gateway, local, model, sink
 from scorer.cli.demo import demo
+from scorer.cli.deployments import deploy, deployments, rollback
 from scorer.cli.exits import report
 from scorer.cli.options import add_command
 from scorer.cli.score import score
@@ -53,6 +54,14 @@ add_command(
     "scorer score visits.jsonl --bundle models/churn/1 --schema events.visit.avsc --prediction predictions.churn.avsc",
 )
 add_command(app, worker, "scorer worker", "scorer worker lead", "scorer worker lead --set streams.lead.profile=eager")
+add_command(
+    app,
+    deploy,
+    "scorer deploy lead models/lead/2 --why 'better on new campaigns'",
+    "scorer deploy lead models/lead/2 --at 2026-12-01T06:00",
+)
+add_command(app, rollback, "scorer rollback lead --why 'too many leads in bucket A'")
+add_command(app, deployments, "scorer deployments", "scorer deployments lead --json")
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,6 +11,7 @@ from threading import Event
 
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.wiring import recipe_of, versions
+from scorer.core.bundle import Bundle
 from scorer.core.deployments import History, Identity, Intent
 from scorer.core.errors import ConfigError, ContractError
 from scorer.core.ports import Clock, Report, SchemaRegistry, SubjectRegistry
@@ -71,17 +72,24 @@ def open_rollout(settings: Settings, stream: Stream, registry: Registry, stop: E
 
 def first_intent(settings: Settings, stream: Stream) -> Intent:
     """The bundle of the settings: the first intent of a stream that has none."""
-    bundle = read_bundle(Path(stream.bundle))
-    name, _, version = bundle.label.partition("/")
+    place = Path(stream.bundle)
+    return intent_for(settings, stream, read_bundle(place), place.absolute(), "the stream had no deployment", None)
+
+
+def intent_for(
+    settings: Settings, stream: Stream, bundle: Bundle, place: Path, why: str, effective_ms: int | None
+) -> Intent:
+    """A bundle is to be live on a stream; see Intent."""
     return Intent(
         group_of(settings, stream),
         stream.name,
-        Identity(name, version, bundle.sha256),
-        str(Path(stream.bundle).absolute()),
-        "settings",
-        "the stream had no deployment",
+        Identity(bundle.contract.name, bundle.contract.version, bundle.sha256),
+        str(place),
+        whoami(),
+        why,
         SystemClock().now_ms(),
         stream.from_topic,
+        effective_ms,
     )
 
 

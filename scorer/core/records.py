@@ -154,6 +154,11 @@ class Outbound:
         )
 
 
+def no_rows(n: int) -> Rows:
+    """The rows of n messages that come from no batch."""
+    return np.arange(n)
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A rejection as published: the original bytes untouched, and headers that say what went wrong.

@@ -39,9 +39,31 @@ class Reader(Protocol):
         """Ends reading."""
 
 
+class Log(Protocol):
+    """The topic of deployments."""
+
+    def read(self, wait_ms_max: int) -> list[Entry]:
+        """Entries that came, in order; empty if none did.
+
+        Raises:
+            TransientError: it cannot be read now.
+        """
+
+    def end(self) -> int:
+        """The offset behind the last entry, as it is now.
+
+        Raises:
+            TransientError: nobody answers.
+        """
+
+    @property
+    def position(self) -> int:
+        """The offset up to which it has been read."""
+
+
 @dataclass(slots=True)
 class DeploymentLog:
-    """Implements rollout.Log.
+    """Implements Log.
 
     Attributes:
         topic: of deployments; its first partition is all of it.
@@ -61,7 +83,7 @@ class DeploymentLog:
     _decoders: dict[int, Callable[[bytes, int], dict[str, Any]]] = field(default_factory=dict)
 
     def read(self, wait_ms_max: int) -> list[Entry]:
-        """See rollout.Log."""
+        """See Log."""
         reader = self._opened()
         found: list[Entry] = []
         try:
@@ -75,7 +97,7 @@ class DeploymentLog:
         return found
 
     def end(self) -> int:
-        """See rollout.Log."""
+        """See Log."""
         return self._opened().ends().get((self.topic, PARTITION), 0)
 
     def close(self) -> None:

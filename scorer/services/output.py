@@ -11,7 +11,7 @@ from scorer.core.dead_letters import dead_letters
 from scorer.core.deployments import Entry, encode_entry
 from scorer.core.offsets import Ledger
 from scorer.core.ports import Clock
-from scorer.core.records import DeadLetter, Outbound, RecordBatch, Rejection, Scored, Stage
+from scorer.core.records import DeadLetter, Outbound, RecordBatch, Rejection, Scored, Stage, no_rows
 from scorer.core.schema import WriterSchema
 from scorer.core.scoring import Recipe
 from scorer.services.delivery import Delivery
@@ -79,8 +79,7 @@ class Output:
     def entries(self, entries: Sequence[Entry]) -> Outbound:
         """Entries of the deployments as messages."""
         values = [encode_entry(each, self.deployments_schema, self.scorer_version) for each in entries]
-        rows = np.arange(len(values))
-        return Outbound(self.deployments_topic, rows, [self.group.encode()] * len(values), values)
+        return Outbound(self.deployments_topic, no_rows(len(values)), [self.group.encode()] * len(values), values)
 
     def _letters(self, batch: RecordBatch, rejections: list[Rejection], recipe: Recipe) -> list[DeadLetter]:
         return dead_letters(

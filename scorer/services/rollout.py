@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Event, Lock
-from typing import Protocol
 
 from scorer.core.deployments import (
     Activation,
@@ -35,57 +34,12 @@ from scorer.core.errors import HaltError, TransientError
 from scorer.core.ports import Clock, Report
 from scorer.core.records import RecordBatch
 from scorer.core.scoring import Recipe
+from scorer.services.deployment_log import Log
 from scorer.services.loading import Bundles
 from scorer.services.patience import pause_ms
+from scorer.services.plans import Parts, Tell, Wait
 
 LOOK_MS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """The batch cannot be scored yet.
-
-    Attributes:
-        why: for people.
-    """
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """These have to be published before the batch is scored."""
-
-    entries: list[Entry]
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What scores what, in the order in which it is published."""
-
-    parts: list[tuple[RecordBatch, Recipe]]
-
-
-class Log(Protocol):
-    """The topic of deployments."""
-
-    def read(self, wait_ms_max: int) -> list[Entry]:
-        """Entries that came, in order; empty if none did.
-
-        Raises:
-            TransientError: it cannot be read now.
-        """
-
-    def end(self) -> int:
-        """The offset behind the last entry, as it is now.
-
-        Raises:
-            TransientError: nobody answers.
-        """
-
-    @property
-    def position(self) -> int:
-        """The offset up to which it has been read."""
 
 
 @dataclass(slots=True)
@@ -204,7 +158,7 @@ class Rollout:
         failed = 0
         while not self.stop.is_set():
             try:
-                self._look()
+                self.look()
                 failed = 0
             except TransientError as error:
                 failed += 1
@@ -215,7 +169,12 @@ class Rollout:
                 self.failure = error
                 return
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Reads on, up to the end where that was asked for.
+
+        Raises:
+            TransientError: it cannot be read now.
+        """
         asked = self._asked
         end = self.log.end() if asked != self._answered else 0
         while not self.stop.is_set():

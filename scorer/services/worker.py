@@ -27,7 +27,8 @@ from scorer.services.delivery import Delivery, Reached
 from scorer.services.limits import Limits
 from scorer.services.output import Output
 from scorer.services.patience import pause_ms
-from scorer.services.rollout import Parts, Rollout, Tell
+from scorer.services.plans import Parts, Tell
+from scorer.services.rollout import Rollout
 from scorer.services.schemas import Schemas, Waiting
 from scorer.services.suspects import Suspects
 
@@ -166,6 +167,8 @@ class Worker:
             gone = [p for p in after if not self.ledger.holds(p, since)]
             if gone:
                 batch = batch.take(np.flatnonzero(~np.isin(batch.partitions, gone)))
+                if not len(batch):
+                    return []
                 continue
             step = self.rollout.plan(batch, after)
             if isinstance(step, Parts):

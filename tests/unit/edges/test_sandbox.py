@@ -22,7 +22,7 @@ from tests.unit.services.test_suspects import SCHEMAS, batch, lead
 def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     for name, value in deadly(tmp_path / "site").items():
         monkeypatch.setenv(name, value)
-    made = Sandbox(recipe(), 1 << 20, record_s_max=6.0)
+    made = Sandbox(1 << 20, record_s_max=6.0)
     yield made
     made.close()
 
@@ -36,21 +36,21 @@ def test_it_answers_what_scoring_here_would(sandbox: Sandbox) -> None:
     for value in (lead(3), BAD, None):
         record = batch(value)
         wanted = score_batch(record, split_frames(record.values, 1 << 20), SCHEMAS, recipe(), 7)
-        found = sandbox.score(record, SCHEMAS, 7)
+        found = sandbox.score(record, SCHEMAS, recipe(), 7)
         assert isinstance(found, Scored)
         assert (found.outbound.values, found.outbound.keys) == (wanted.outbound.values, wanted.outbound.keys)
         assert (found.rejections, found.tombstones) == (wanted.rejections, wanted.tombstones)
 
 
 def test_a_crash_a_hang_and_a_kill_are_told_apart_and_the_next_record_is_scored(sandbox: Sandbox) -> None:
-    assert sandbox.score(batch(text(CRASH)), SCHEMAS, 7) == Death(End.DIED, False, "SIGSEGV")
-    assert sandbox.score(batch(text(HANG)), SCHEMAS, 7) == Death(End.HUNG, False, "no answer within 6 s")
-    assert sandbox.score(batch(text(KILL)), SCHEMAS, 7) == Death(End.OUTSIDE, False, "SIGKILL")
-    assert isinstance(sandbox.score(batch(lead(1)), SCHEMAS, 7), Scored)
+    assert sandbox.score(batch(text(CRASH)), SCHEMAS, recipe(), 7) == Death(End.DIED, False, "SIGSEGV")
+    assert sandbox.score(batch(text(HANG)), SCHEMAS, recipe(), 7) == Death(End.HUNG, False, "no answer within 6 s")
+    assert sandbox.score(batch(text(KILL)), SCHEMAS, recipe(), 7) == Death(End.OUTSIDE, False, "SIGKILL")
+    assert isinstance(sandbox.score(batch(lead(1)), SCHEMAS, recipe(), 7), Scored)
 
 
 def test_it_ends_with_its_parents_wish(sandbox: Sandbox) -> None:
-    sandbox.score(batch(lead(1)), SCHEMAS, 7)
+    sandbox.score(batch(lead(1)), SCHEMAS, recipe(), 7)
     assert sandbox._process is not None
     pid = sandbox._process.pid
     assert pid is not None

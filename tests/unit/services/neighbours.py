@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from scorer.core.deployments import Activation, entry_of
 from scorer.core.errors import AbortedError, TransientError
+from scorer.core.model import Model
 from scorer.core.offsets import InFlight
 from scorer.core.records import DeadLetter, Outbound, RecordBatch, Scored
 from scorer.core.strict import record_decoder
 from scorer.core.wire import PREFIX_BYTES
 from scorer.services.worker import IN_FLIGHT_BATCHES_MAX
+from tests.unit.services.deployed import DEPLOYMENTS, deployments_schema
 from tests.unit.services.samples import recipe
 
 if TYPE_CHECKING:
@@ -98,6 +101,8 @@ class WorldPublisher:
         world = self.world
         before = {id(each.batch) for each in world.deliveries if not each.confirmed} - {id(batch)}
         assert len(before) <= IN_FLIGHT_BATCHES_MAX, "more than one batch ahead"
+        if outbound.topic == DEPLOYMENTS:
+            return self._deployments(outbound, batch)
         too_large: list[int] = []
         for letter in letters:
             notes = {name: (text or b"").decode() for name, text in letter.headers}
@@ -114,6 +119,15 @@ class WorldPublisher:
                 world.deliveries.append(Message(place, "prediction", batch))
         world.log.append(("publish", len(outbound), len(letters), world.ms))
         return too_large
+
+    def _deployments(self, outbound: Outbound, batch: InFlight) -> list[int]:
+        decode = record_decoder(deployments_schema())
+        for value in outbound.values:
+            entry = entry_of(decode(value, PREFIX_BYTES), len(self.world.deployments))
+            self.world.deployments.append(entry)
+            place = (entry.partition, entry.first_offset) if isinstance(entry, Activation) else (0, -1)
+            self.world.deliveries.append(Message(place, "deployment", batch))
+        return []
 
     def close(self, _: int) -> int:
         return sum(not each.confirmed for each in self.world.deliveries)
@@ -185,6 +199,9 @@ class WorldObserver:
 
     def batch(self, _: RecordBatch, scored: Scored, *__: object) -> None:
         self.world.scored.append(scored)
+
+    def serving(self, model: Model, _: object) -> None:
+        self.world.log.append(("serving", model.bundle.label))
 
     def commit(self, lag: Mapping[int, int]) -> None:
         self.world.log.append(("lag", lag))

@@ -14,7 +14,7 @@ from scorer.core.offsets import InFlight
 from scorer.core.records import DeadLetter, Outbound, RecordBatch, Rejection, Scored, Stage
 from scorer.core.sandbox import Death, End
 from scorer.core.schema import WriterSchema
-from scorer.core.scoring import score_batch
+from scorer.core.scoring import Recipe, score_batch
 from scorer.core.wire import split_frames
 from scorer.services.redrive import Redrive
 from scorer.services.schemas import Schemas
@@ -33,12 +33,14 @@ class Sandbox:
     deadly: frozenset[int]
     scored: list[int] = field(default_factory=list)
 
-    def score(self, record: RecordBatch, schemas: Mapping[int, WriterSchema | str], now_ms: int) -> Scored | Death:
+    def score(
+        self, record: RecordBatch, schemas: Mapping[int, WriterSchema | str], recipe: Recipe, now_ms: int
+    ) -> Scored | Death:
         (offset,) = record.offsets.tolist()
         if offset in self.deadly:
             return Death(End.DIED, False, "SIGSEGV")
         self.scored.append(offset)
-        return score_batch(record, split_frames(record.values, 1000), schemas, recipe(), now_ms)
+        return score_batch(record, split_frames(record.values, 1000), schemas, recipe, now_ms)
 
     def close(self) -> None:
         """Nothing to end."""

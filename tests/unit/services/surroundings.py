@@ -8,18 +8,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any
 
 import numpy as np
 
+from scorer.core.deployments import Entry, History, Intent
 from scorer.core.errors import ScorerError, TransientError
 from scorer.core.records import Closed, DeadLetter, RecordBatch, Scored
+from scorer.core.scoring import Recipe
 from scorer.core.state import State, Status
 from scorer.services.delivery import AtLeastOnce, Delivery, ExactlyOnce
+from scorer.services.limits import Limits
+from scorer.services.loading import Bundles
+from scorer.services.output import Output
+from scorer.services.rollout import Rollout
 from scorer.services.schemas import Schemas
-from scorer.services.worker import Limits, Worker
+from scorer.services.worker import Worker
+from tests.unit.services.deployed import DEPLOYMENTS, GROUP, TOPIC_ID, WorldLog, activation, deployments_schema, intent
 from tests.unit.services.neighbours import Message, Place, WorldObserver, WorldPublisher, WorldSource, WorldTransactions
 from tests.unit.services.samples import BASE_MS, EVENT_ID, EVENT_TEXT, lead, recipe
 
@@ -44,6 +51,9 @@ class World:
         too_large: offsets whose predictions the broker does not take.
         failure: what a delivery report says that is not good.
         away: what the source says of its broker.
+        deployed: whether the shipped bundle is live from the first record of every partition on.
+        deployments: the topic of deployments.
+        recipes: by sha256, what can be loaded besides the shipped bundle, or why not.
         exactly_once: whether it delivers in transactions, of 100 ms or 5 records.
         commits_fail, recovers_fail: what the next of these calls raise.
         visible: what readers of committed records see, with transactions.
@@ -51,6 +61,9 @@ class World:
     """
 
     limits: Limits = field(default_factory=Limits)
+    deployed: bool = True
+    deployments: list[Entry] = field(default_factory=list)
+    recipes: dict[str, Recipe | ScorerError] = field(default_factory=dict)
     commit_every_ms: int = 500
     exactly_once: bool = False
     commits_fail: deque[ScorerError] = field(default_factory=deque)
@@ -79,12 +92,25 @@ class World:
 
     def __post_init__(self) -> None:
         self.status = Status(lambda state, detail: self.log.append(("state", state, detail)))
+        self.rollout = Rollout(
+            history=History(GROUP, TOPIC_ID),
+            first=intent(recipe()),
+            log=WorldLog(self),
+            bundles=Bundles(self.load, self.report, self.stop),
+            who="this process",
+            clock=self,
+            report=self.report,
+            stop=self.stop,
+        )
+        self.rollout.bundles.load_now(self.rollout.first)
+        if self.deployed:
+            first = replace(self.rollout.first, number=0)
+            self.deployments += [first, *(activation(first, partition, 0) for partition in range(10))]
         self.worker = Worker(
-            group="scorer.lead",
-            dead_letter_topic=LETTERS,
+            output=Output(GROUP, LETTERS, DEPLOYMENTS, deployments_schema(), "0", self),
             delivery=self._delivery(),
             schemas=Schemas(self, self.report, grace_ms_max=GRACE_MS),
-            recipe=recipe(),
+            rollout=self.rollout,
             clock=self,
             observer=WorldObserver(self),
             report=self.report,
@@ -132,6 +158,7 @@ class World:
             self.owned.update(partitions)
             self.polled = {place for place in self.polled if place[0] not in partitions}
             self.worker.assigned({partition: self.committed.get(partition, 0) for partition in partitions})
+            self.rollout.look()
 
         return assigned
 
@@ -193,6 +220,16 @@ class World:
             due[1]()
         self.ms = max(self.ms, end_ms)
         assert self.ms - START_MS < 600_000, "the worker waits for ever"
+
+    def sleep(self, ms: float) -> None:
+        self.advance(ms)
+        self.rollout.look()
+
+    def load(self, wanted: Intent) -> Recipe:
+        found = {self.rollout.first.bundle.sha256: recipe(), **self.recipes}[wanted.bundle.sha256]
+        if isinstance(found, ScorerError):
+            raise found
+        return found
 
     def text(self, schema_id: int) -> str | None:
         if self.registry_down:

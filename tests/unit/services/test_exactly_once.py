@@ -11,7 +11,7 @@ import pytest
 
 from scorer.core.errors import AbortedError, FencedError, TransientError
 from scorer.core.state import State
-from scorer.services.worker import Limits
+from scorer.services.limits import Limits
 from tests.unit.services.samples import BAD, lead
 from tests.unit.services.surroundings import START_MS, TIMEOUT_MS, World
 

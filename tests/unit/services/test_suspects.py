@@ -12,7 +12,7 @@ import numpy as np
 from scorer.core.records import Closed, RecordBatch, Scored, Stage
 from scorer.core.sandbox import SUSPECT_ROWS, Death, End
 from scorer.core.schema import WriterSchema, writer_schema
-from scorer.core.scoring import score_batch
+from scorer.core.scoring import Recipe, score_batch
 from scorer.core.wire import split_frames
 from scorer.services.suspects import Suspects
 from tests.unit.services.samples import BAD, BASE_MS, EVENT_ID, EVENT_TEXT, lead, recipe
@@ -28,12 +28,14 @@ class Hand:
     asked: list[int] = field(default_factory=list)
     closed: int = 0
 
-    def score(self, record: RecordBatch, schemas: Mapping[int, WriterSchema | str], now_ms: int) -> Scored | Death:
+    def score(
+        self, record: RecordBatch, schemas: Mapping[int, WriterSchema | str], recipe: Recipe, now_ms: int
+    ) -> Scored | Death:
         (offset,) = record.offsets.tolist()
         self.asked.append(offset)
         if self.deaths.get(offset):
             return self.deaths[offset].popleft()
-        return score_batch(record, split_frames(record.values, 1 << 20), schemas, recipe(), now_ms)
+        return score_batch(record, split_frames(record.values, 1 << 20), schemas, recipe, now_ms)
 
     def close(self) -> None:
         self.closed += 1
@@ -96,13 +98,13 @@ def test_a_batch_scored_record_by_record_is_what_it_is_as_a_whole() -> None:
     made, _ = suspects(Hand())
     whole = batch(lead(0), BAD, None, lead(1), b"x", lead(2))
     wanted = score_batch(whole, split_frames(whole.values, 1 << 20), SCHEMAS, recipe(), 5)
-    assert same(made.score(whole, SCHEMAS, 5, lambda: True), wanted)
+    assert same(made.score(whole, SCHEMAS, recipe(), 5, lambda: True), wanted)
 
 
 def test_a_record_that_kills_its_sandbox_is_rejected_alone_with_how_it_ended() -> None:
     hand = Hand({1: deque([Death(End.DIED, False, "SIGSEGV")]), 2: deque([Death(End.HUNG, True, "no answer")])})
     made, told = suspects(hand)
-    found = made.score(batch(lead(0), lead(1), lead(2), lead(3)), SCHEMAS, 5, lambda: True)
+    found = made.score(batch(lead(0), lead(1), lead(2), lead(3)), SCHEMAS, recipe(), 5, lambda: True)
     assert found is not None
     assert found.outbound.rows.tolist() == [0, 3]
     assert [(each.row, each.stage, each.reason) for each in found.rejections] == [
@@ -118,7 +120,7 @@ def test_a_record_that_kills_its_sandbox_is_rejected_alone_with_how_it_ended() -
 def test_a_sandbox_that_was_killed_from_outside_is_started_again_for_the_same_record() -> None:
     hand = Hand({0: deque([Death(End.OUTSIDE, False, "SIGKILL")] * 3)})
     made, told = suspects(hand)
-    found = made.score(batch(lead(0), lead(1)), SCHEMAS, 5, lambda: True)
+    found = made.score(batch(lead(0), lead(1)), SCHEMAS, recipe(), 5, lambda: True)
     assert found is not None
     assert (hand.asked, found.rejections) == ([0, 0, 0, 0, 1], [])
     assert [event for event, _ in told].count("sandbox.ended") == 3
@@ -128,5 +130,5 @@ def test_a_stop_is_heeded_between_two_records() -> None:
     hand = Hand()
     made, _ = suspects(hand)
     answers = iter([True, False])
-    assert made.score(batch(lead(0), lead(1), lead(2)), SCHEMAS, 5, lambda: next(answers)) is None
+    assert made.score(batch(lead(0), lead(1), lead(2)), SCHEMAS, recipe(), 5, lambda: next(answers)) is None
     assert hand.asked == [0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from scorer.core.errors import HaltError
 from scorer.core.floods import FloodLimit
 from scorer.core.state import State
-from scorer.services.worker import Limits
+from scorer.services.limits import Limits
 from tests.unit.services.samples import BAD
 from tests.unit.services.surroundings import World
 

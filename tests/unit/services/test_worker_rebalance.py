@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scorer.core.state import State
-from scorer.services.worker import Limits
+from scorer.services.limits import Limits
 from tests.unit.services.samples import EVENT_TEXT, LATE_ID, lead
 from tests.unit.services.surroundings import World
 

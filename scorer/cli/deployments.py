@@ -1,0 +1,199 @@
+"""`scorer deploy`, `rollback`, `deployments`: which bundle is to be live on a stream, and which was since when."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scorer.cli.options import AsJson, ConfigFile, Sets, load
+from scorer.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from scorer.cli.settings import Settings
+    from scorer.core.deployments import Entry, Identity, Intent
+    from scorer.core.ports import Report
+
+READ_MS = 200
+CONFIRMED_MS_MAX = 30_000
+
+StreamName = Annotated[str, typer.Argument(help="Stream of the settings.")]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="For whoever asks later why this was done.")]
+
+
+def deploy(
+    stream: StreamName,
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle, as the workers find it.")],
+    at: Annotated[
+        str, typer.Option("--at", metavar="now|TIME", help="Live from the first record on that is not older.")
+    ] = "now",
+    why: Why = "",
+    config: ConfigFile = None,
+    sets: Sets = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a bundle live on a stream, while it runs: at a record boundary, without a gap.
+
+    The bundle is proved here first. Each worker loads it, proves it again and swaps; one that cannot stays with the
+    old one and says so. `scorer deployments` shows since which record it is live.
+    """
+    from scorer.cli.rollout_wiring import intent_for
+    from scorer.cli.wiring import recipe_of
+    from scorer.edges.bundles import read_bundle
+
+    settings, chosen, report = _surroundings(stream, config, sets)
+    found = read_bundle(bundle)
+    effective_ms = _effective_ms(at)
+    registry = _registry(settings, report)
+    recipe_of(settings, chosen, registry, found)
+    intent = intent_for(settings, chosen, found, bundle.absolute(), why, effective_ms)
+    _give(settings, intent, registry, report, as_json)
+
+
+def rollback(
+    stream: StreamName,
+    why: Why = "",
+    config: ConfigFile = None,
+    sets: Sets = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go back to the bundle that was deployed before the present one."""
+    from dataclasses import replace
+
+    from scorer.cli.rollout_wiring import group_of, whoami
+    from scorer.core.deployments import Intent
+    from scorer.edges.clock import SystemClock
+
+    settings, chosen, report = _surroundings(stream, config, sets)
+    registry = _registry(settings, report)
+    group = group_of(settings, chosen)
+    intents = [each for each in _read(settings, registry, report) if isinstance(each, Intent) and each.group == group]
+    earlier = [each for each in intents if each.bundle != intents[-1].bundle]
+    if not earlier:
+        raise ConfigError(f"{stream} has had no other bundle to go back to; see: scorer deployments {stream}")
+    reason = why or f"rollback from {intents[-1].bundle.label}"
+    now_ms = SystemClock().now_ms()
+    intent = replace(earlier[-1], who=whoami(), why=reason, said_ms=now_ms, effective_ms=None, number=-1)
+    _give(settings, intent, registry, report, as_json)
+
+
+def deployments(
+    stream: Annotated[str | None, typer.Argument(help="Stream of the settings; all by default.")] = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was deployed, by whom, when and why, and what is live since which record of which partition."""
+    from scorer.cli.rollout_wiring import group_of
+
+    settings, _, report = _surroundings(stream, config, sets)
+    streams = [settings.stream(stream)] if stream else list(settings.streams)
+    groups = {group_of(settings, each) for each in streams}
+    entries = [each for each in _read(settings, _registry(settings, report), report) if each.group in groups]
+    if as_json:
+        typer.echo(json.dumps([_document(each) for each in entries]))
+        return
+    for each in entries:
+        typer.echo(_line(each))
+    if not entries:
+        typer.echo("no deployments yet: a worker that starts makes the bundle of its settings the first one")
+
+
+def _surroundings(stream: str | None, config: Path | None, sets: list[str] | None) -> tuple[Settings, Any, Report]:
+    from scorer.edges.logs import configure, reporter
+
+    settings = load(config, sets).settings
+    configure(settings.log.level, settings.log.format)
+    return settings, settings.stream(stream) if stream else None, reporter()
+
+
+def _registry(settings: Settings, report: Report) -> Any:
+    from scorer.cli.wiring import open_registry
+
+    return open_registry(settings, report)
+
+
+def _effective_ms(at: str) -> int | None:
+    from scorer.cli.times import time_ms
+    from scorer.edges.clock import SystemClock
+
+    if at == "now":
+        return None
+    now_ms = SystemClock().now_ms()
+    found = time_ms("--at", at, now_ms)
+    if found <= now_ms:
+        raise ConfigError(f"--at {at} is past: what was scored stays as it was; for that range use: scorer replay")
+    return found
+
+
+def _read(settings: Settings, registry: Any, report: Report) -> list[Entry]:
+    """Every entry that is there now."""
+    from scorer.cli.rollout_wiring import open_log
+    from scorer.cli.stopping import stopped_by_signals
+
+    stop = stopped_by_signals()
+    log = open_log(settings, registry, stop, report)
+    found: list[Entry] = []
+    try:
+        end = log.end()
+        while log.position < end and not stop.is_set():
+            found += log.read(READ_MS)
+    finally:
+        log.close()
+    if stop.is_set():
+        raise KeyboardInterrupt
+    return found
+
+
+def _give(settings: Settings, intent: Intent, registry: Any, report: Report, as_json: bool) -> None:
+    """Publishes an intent and waits until it is confirmed."""
+    from scorer.cli.wiring import versions
+    from scorer.core.deployments import encode_entry
+    from scorer.core.errors import TransientError
+    from scorer.core.offsets import InFlight
+    from scorer.core.records import Outbound, no_rows
+    from scorer.edges.clock import SystemClock
+    from scorer.edges.kafka.producer import KafkaPublisher
+    from scorer.edges.kafka.settings import producer_properties
+    from scorer.edges.machine import scorer_version
+
+    topic = settings.deployments.topic
+    _, schema = versions(registry, topic)[-1]
+    value = encode_entry(intent, schema, scorer_version())
+    publisher = KafkaPublisher(producer_properties(settings.kafka_for("producer"), "eager", 1_000_000), report)
+    told, clock = InFlight({}, 1), SystemClock()
+    until_ms = clock.ticks_ms() + CONFIRMED_MS_MAX
+    publisher.publish(Outbound(topic, no_rows(1), [intent.group.encode()], [value]), [], told)
+    while told.outstanding and clock.ticks_ms() < until_ms:
+        publisher.poll(READ_MS)
+    if told.outstanding:
+        raise TransientError(f"Kafka has not confirmed the deployment within {CONFIRMED_MS_MAX // 1000} s")
+    typer.echo(json.dumps(_document(intent)) if as_json else f"deployed: {_line(intent)}")
+
+
+def _document(entry: Entry) -> dict[str, Any]:
+    from scorer.core.deployments import Intent
+
+    bundle = {"model": entry.bundle.label, "sha256": entry.bundle.sha256}
+    own = {"stream": entry.stream, **bundle, "who": entry.who, "said_at_ms": entry.said_ms}
+    if isinstance(entry, Intent):
+        return {"kind": "intent", **own, "why": entry.why, "place": entry.place, "effective_at_ms": entry.effective_ms}
+    place = {"topic": entry.source_topic, "partition": entry.partition, "first_offset": entry.first_offset}
+    return {"kind": "activated", **own, **place, "intent": entry.intent}
+
+
+def _line(entry: Entry) -> str:
+    from scorer.cli.times import time_text
+    from scorer.core.deployments import Intent
+
+    head = f"{time_text(entry.said_ms)}  {entry.stream}  {_named(entry.bundle)}"
+    if isinstance(entry, Intent):
+        since = "now" if entry.effective_ms is None else time_text(entry.effective_ms)
+        return f"{head}  to be live from {since}, by {entry.who}" + (f": {entry.why}" if entry.why else "")
+    return f"{head}  live on {entry.source_topic}/{entry.partition} from offset {entry.first_offset}, by {entry.who}"
+
+
+def _named(bundle: Identity) -> str:
+    return f"{bundle.label} ({bundle.sha256[:12]})"
