@@ -18,7 +18,7 @@ from scorer.core.errors import AbortedError, HaltError, TransientError
 from scorer.core.floods import FloodWatch
 from scorer.core.offsets import Ledger
 from scorer.core.ports import Clock, Lagging, Observer, Report
-from scorer.core.records import RecordBatch, Scored
+from scorer.core.records import RecordBatch
 from scorer.core.schema import WriterSchema
 from scorer.core.scoring import Recipe, score_batch
 from scorer.core.state import State, Status
@@ -29,14 +29,13 @@ from scorer.services.output import Output
 from scorer.services.patience import pause_ms
 from scorer.services.plans import Parts, Tell
 from scorer.services.rollout import Rollout
-from scorer.services.schemas import Schemas, Waiting
+from scorer.services.schemas import Schemas
 from scorer.services.suspects import Suspects
 
 IDLE_MS_MAX = 100
 HOLD_AFTER_MS = 1000
 """A wait this long pauses the partitions and polls, so that the group keeps us. Shorter ones keep the prefetched."""
-PLAN_MS = 5
-"""Between two looks at whether a batch can be scored."""
+LOOK_AGAIN_MS = 5
 IN_FLIGHT_BATCHES_MAX = 1
 """How many batches may be unconfirmed when the next one is published."""
 
@@ -49,7 +48,7 @@ class Worker:
         output: makes messages of what was scored.
         delivery: publishes them, and commits offsets.
         schemas, clock, observer, report: the surroundings.
-        suspects: scores records that may end the process, elsewhere; None scores all here.
+        suspects: scores records that may end the process, elsewhere.
         rollout: which recipe scores which record.
         status: what health checks see.
         stop: set by signal handlers.
@@ -59,6 +58,7 @@ class Worker:
     delivery: Delivery
     schemas: Schemas
     rollout: Rollout
+    suspects: Suspects
     clock: Clock
     observer: Observer
     report: Report
@@ -66,7 +66,6 @@ class Worker:
     stop: Event
     limits: Limits = field(default_factory=Limits)
     reached: Reached = lambda _: None
-    suspects: Suspects | None = None
     source: Lagging | None = None
     watch: FloodWatch = field(init=False)
     aborts: int = 0
@@ -106,7 +105,7 @@ class Worker:
         """See ports.Ownership."""
         self.ledger.assign(positions)
         self.rollout.assigned(positions)
-        if self.suspects is not None and self.source is not None:
+        if self.source is not None:
             self.suspects.assigned(positions, self.source.unfinished())
         self.report("partitions.assigned", {"positions": dict(positions)})
 
@@ -144,11 +143,9 @@ class Worker:
     def _process(self, source: Lagging, batch: RecordBatch) -> None:
         since = dict(self.ledger.generations)
         frames = split_frames(batch.values, self.limits.batch.value_bytes_max)
-
-        def wait(waiting: Waiting) -> None:
-            self._await(source, waiting.why, waiting.wait_ms)
-
-        schemas = self.schemas.resolve(frames.groups, self.clock.ticks_ms, self.stop, wait)
+        schemas = self.schemas.resolve(
+            frames.groups, self.clock.ticks_ms, self.stop, lambda found: self._await(source, found.why, found.wait_ms)
+        )
         parts = None if schemas is None else self._parts(source, batch, since)
         if schemas is None or parts is None:
             return  # told to stop while waiting: the batch is read again by whoever comes next
@@ -178,7 +175,7 @@ class Worker:
             elif self.clock.ticks_ms() - began_ms > HOLD_AFTER_MS:
                 self._await(source, step.why, IDLE_MS_MAX)
             else:
-                self.clock.sleep(PLAN_MS)
+                self.clock.sleep(LOOK_AGAIN_MS)
         return None
 
     def _tell(self, source: Lagging, entries: list[Entry]) -> None:
@@ -186,8 +183,7 @@ class Worker:
 
         def going_on(waited_ms: float) -> bool:
             if waited_ms > HOLD_AFTER_MS:
-                self.status.enter(State.WAITING, f"a deployment is unconfirmed for {waited_ms:.0f} ms")
-                self._linger(source, IDLE_MS_MAX, settling=False)
+                self._await(source, f"a deployment is unconfirmed for {waited_ms:.0f} ms", IDLE_MS_MAX, settling=False)
             return not self.stop.is_set()
 
         if self.delivery.announce(source, self.output.entries(entries), going_on):
@@ -209,9 +205,13 @@ class Worker:
             self.serving = recipe
             self.observer.serving(recipe.model, recipe.origin)
             self.report("stream.serving", {"model": recipe.model.bundle.label, "sha256": recipe.model.bundle.sha256})
-        scored = self._scored(source, batch, frames, schemas, recipe)
-        if scored is None:
-            return False
+        if self.suspects.holds(batch):
+            self.status.enter(State.WAITING, "records behind two deaths are scored one by one")
+            scored = self.suspects.score(batch, schemas, recipe, self.clock.now_ms(), lambda: self._going_on(source))
+            if scored is None:
+                return False
+        else:
+            scored = score_batch(batch, frames, schemas, recipe, self.clock.now_ms())
         self.reached("scored")
         flood = self.watch.saw(len(batch), scored.rejections)
         if flood is not None:
@@ -227,28 +227,13 @@ class Worker:
             raise HaltError(flood)
         return True
 
-    def _scored(
-        self,
-        source: Lagging,
-        batch: RecordBatch,
-        frames: Frames,
-        schemas: Mapping[int, WriterSchema | str],
-        recipe: Recipe,
-    ) -> Scored | None:
-        """The batch, scored; None if told to stop before it was."""
-        if self.suspects is None or not self.suspects.holds(batch):
-            return score_batch(batch, frames, schemas, recipe, self.clock.now_ms())
+    def _going_on(self, source: Lagging) -> bool:
+        self._linger(source, 1)
+        return not self.stop.is_set()
 
-        def going_on() -> bool:
-            self._linger(source, 1)
-            return not self.stop.is_set()
-
-        self.status.enter(State.WAITING, "records behind two deaths are scored one by one")
-        return self.suspects.score(batch, schemas, recipe, self.clock.now_ms(), going_on)
-
-    def _await(self, source: Lagging, why: str, wait_ms: float) -> None:
+    def _await(self, source: Lagging, why: str, wait_ms: float, settling: bool = True) -> None:
         self.status.enter(State.WAITING, why)
-        self._linger(source, wait_ms)
+        self._linger(source, wait_ms, settling)
 
     def _wait_for_deliveries(self, source: Lagging) -> bool:
         """Waits until few enough batches are unconfirmed. Returns False if told to stop meanwhile."""

@@ -25,9 +25,11 @@ from scorer.services.loading import Bundles
 from scorer.services.output import Output
 from scorer.services.rollout import Rollout
 from scorer.services.schemas import Schemas
+from scorer.services.suspects import Suspects
 from scorer.services.worker import Worker
 from tests.unit.services.deployed import DEPLOYMENTS, GROUP, TOPIC_ID, WorldLog, activation, deployments_schema, intent
 from tests.unit.services.neighbours import Message, Place, WorldObserver, WorldPublisher, WorldSource, WorldTransactions
+from tests.unit.services.redrive_world import Sandbox
 from tests.unit.services.samples import BASE_MS, EVENT_ID, EVENT_TEXT, lead, recipe
 
 START_MS = 1_000_000.0
@@ -111,6 +113,7 @@ class World:
             delivery=self._delivery(),
             schemas=Schemas(self, self.report, grace_ms_max=GRACE_MS),
             rollout=self.rollout,
+            suspects=Suspects(Sandbox(frozenset()), self.report),
             clock=self,
             observer=WorldObserver(self),
             report=self.report,

@@ -1,0 +1,215 @@
+"""Which bundle scores which record: swaps, boundaries, new owners, bundles that cannot be had."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from scorer.core.bundle import Bundle
+from scorer.core.deployments import Activation, Entry, Intent
+from scorer.core.errors import AbortedError, ConfigError
+from scorer.core.model import load_model
+from scorer.core.scoring import Recipe
+from scorer.core.state import State
+from scorer.core.strict import record_decoder
+from scorer.core.wire import PREFIX_BYTES
+from tests.unit.services.deployed import activation, identity, intent
+from tests.unit.services.samples import BASE_MS, recipe
+from tests.unit.services.surroundings import World
+
+
+@cache
+def second() -> Recipe:
+    """The shipped model under another version, so another bundle."""
+    first = recipe()
+    text = first.model.bundle.files["model.toml"].decode().replace('version = "1"', 'version = "2"')
+    files = {**first.model.bundle.files, "model.toml": text.encode()}
+    return replace(first, model=load_model(Bundle("second", files)))
+
+
+FIRST, SECOND = "1", "2"
+
+
+def world(*deployments: Entry, exactly_once: bool = False, deployed: bool = True) -> World:
+    made = World(exactly_once=exactly_once, deployed=deployed)
+    made.recipes[second().model.bundle.sha256] = second()
+    made.deployments += deployments
+    return made
+
+
+def load(made: World) -> None:
+    """Waits until what is wanted is loaded."""
+    made.rollout.look()
+    wanted = made.rollout.history.wanted
+    assert wanted is not None
+    while made.rollout.bundles.ready(wanted.bundle) is None and made.rollout.bundles.refusal(wanted) is None:
+        made.stop.wait(0.001)
+
+
+def deploy(made: World, effective_ms: int | None = None) -> Intent:
+    """An operator wants the second bundle; it is loaded."""
+    wanted = intent(second(), len(made.deployments), effective_ms)
+    made.deployments.append(wanted)
+    load(made)
+    return wanted
+
+
+def versions(made: World) -> dict[tuple[int, int], str]:
+    """Which version scored which record; each was published once."""
+    found: dict[tuple[int, int], str] = {}
+    for scored in made.scored:
+        for value in scored.outbound.values:
+            record = record_decoder(recipe().writer)(value, PREFIX_BYTES)
+            place = record["source_partition"], record["source_offset"]
+            assert place not in found
+            found[place] = record["model_version"]
+    return found
+
+
+def activations(made: World) -> list[tuple[int, int, str]]:
+    """Partition, first offset and version of each activation that the worker itself has told."""
+    own = [each for each in made.deployments if isinstance(each, Activation) and each.who == "this process"]
+    return [(each.partition, each.first_offset, each.bundle.version) for each in own]
+
+
+@pytest.mark.parametrize("exactly_once", [False, True])
+def test_a_swap_is_at_a_record_boundary_and_its_activation_comes_before_what_it_covers(exactly_once: bool) -> None:
+    made = world(exactly_once=exactly_once)
+    made.run(made.assign(0), made.leads(0, 1), lambda: deploy(made) and None, made.leads(2, 3))
+    assert versions(made) == {(0, 0): FIRST, (0, 1): FIRST, (0, 2): SECOND, (0, 3): SECOND}
+    assert activations(made) == [(0, 2, SECOND)]
+    kinds = [kind for _, kind in (made.visible if exactly_once else made.published)]
+    assert kinds == ["prediction"] * 2 + ["deployment"] + ["prediction"] * 2
+
+
+def test_a_stream_without_deployments_begins_with_the_bundle_of_its_settings() -> None:
+    made = world(deployed=False)
+    made.run(made.assign(0, 1), made.leads(3, 4), made.leads(7, partition=1))
+    first = made.deployments[0]
+    assert isinstance(first, Intent)
+    assert first.bundle == identity(recipe())
+    assert activations(made) == [(0, 3, FIRST), (1, 7, FIRST)]
+
+
+def test_a_bundle_that_is_live_already_is_not_activated_again() -> None:
+    made = world()
+    made.deployments.append(intent(recipe(), 11))
+    made.run(made.assign(0), made.leads(0), made.leads(1))
+    assert activations(made) == []
+
+
+def test_from_a_time_on_means_from_the_first_record_that_is_not_older() -> None:
+    made = world()
+    wanted = intent(second(), 11, BASE_MS)
+    made.deployments.append(wanted)
+    load(made)
+
+    def old() -> None:
+        made.deployments[-1] = replace(wanted, effective_ms=BASE_MS + 1)
+        made.rollout.history.intents[11] = replace(wanted, effective_ms=BASE_MS + 1)
+
+    made.run(made.assign(0), old, made.leads(0))  # its timestamp is BASE_MS
+    assert versions(made) == {(0, 0): FIRST}
+    assert activations(made) == []
+
+
+def test_a_new_owner_follows_what_the_old_one_has_activated() -> None:
+    made = world()
+    wanted = intent(second(), len(made.deployments))
+    made.deployments += [wanted, activation(wanted, 0, 2)]
+    load(made)
+    made.run(made.assign(0, 1), made.batch(*((0, offset, value(offset)) for offset in range(4)), (1, 5, value(5))))
+    assert versions(made) == {(0, 0): FIRST, (0, 1): FIRST, (0, 2): SECOND, (0, 3): SECOND, (1, 5): SECOND}
+    assert activations(made) == [(1, 5, SECOND)]
+
+
+def test_history_is_read_to_its_end_before_a_record_of_a_new_partition_is_scored() -> None:
+    made = world()
+    wanted = intent(second(), len(made.deployments))
+    load(made)
+
+    def assigned() -> None:
+        made.owned.add(0)
+        made.worker.assigned({0: 0})
+        made.deployments += [wanted, activation(wanted, 0, 0)]  # confirmed before the partition was ours
+
+    made.run(assigned, made.leads(0))
+    assert versions(made) == {(0, 0): SECOND}
+
+
+def test_an_activation_that_came_too_late_is_set_right() -> None:
+    made = world()
+
+    def strayed() -> None:
+        wanted = deploy(made)
+        made.deployments.append(activation(wanted, 0, 1))  # by a member that had been given up by then
+        made.rollout.look()
+
+    made.run(made.assign(0), made.leads(0, 1, 2), strayed, made.leads(3))
+    assert versions(made) == {(0, 0): FIRST, (0, 1): FIRST, (0, 2): FIRST, (0, 3): SECOND}
+    assert activations(made) == [(0, 1, FIRST), (0, 3, SECOND)]
+    spans = made.rollout.history.of(0)
+    told = [bundle.version for bundle in map(spans.at, range(4)) if bundle is not None]
+    assert told == [FIRST, FIRST, FIRST, SECOND]
+
+
+def test_a_bundle_that_cannot_be_loaded_leaves_the_old_one_live_and_is_told() -> None:
+    made = world()
+    made.recipes[second().model.bundle.sha256] = ConfigError("there is no bundle at place")
+    made.run(made.assign(0), made.leads(0), lambda: deploy(made) and None, made.leads(1))
+    assert versions(made) == {(0, 0): FIRST, (0, 1): FIRST}
+    assert activations(made) == []
+    (told,) = made.reports("deployment.refused")
+    assert (told["model"], told["why"]) == ("lead/2", "there is no bundle at place")
+
+
+def test_another_intent_for_a_bundle_that_was_refused_is_tried_anew() -> None:
+    made = world()
+    sha256 = second().model.bundle.sha256
+    made.recipes[sha256] = ConfigError("not yet")
+
+    def again() -> None:
+        made.recipes[sha256] = second()
+        deploy(made)
+
+    made.run(made.assign(0), lambda: deploy(made) and None, made.leads(0), again, made.leads(1))
+    assert versions(made) == {(0, 0): FIRST, (0, 1): SECOND}
+
+
+def test_without_the_bundle_that_was_live_its_records_wait_for_an_operator() -> None:
+    made = world()
+    gone = replace(intent(recipe()).bundle, sha256="f" * 64)
+    first = activation(made.rollout.first, 0, 2)
+    made.deployments += [replace(first, first_offset=0, bundle=gone), first]
+    made.run(made.assign(0), made.leads(0, 1, 2))
+    assert State.HALTED in made.states()
+    assert versions(made) == {}
+
+
+def test_an_aborted_transaction_takes_no_activation_with_it() -> None:
+    made = world(exactly_once=True)
+
+    def aborts() -> None:
+        deploy(made)
+        made.commits_fail.append(AbortedError("once"))
+
+    made.run(made.assign(0), made.leads(0), made.idle(150), aborts, made.leads(1), made.leads(1), made.idle(150))
+    assert made.visible[-1] == ((0, 1), "prediction")
+    assert activations(made)[-1] == (0, 1, SECOND)
+    assert made.scored[-1].outbound.values
+    assert record_decoder(recipe().writer)(made.scored[-1].outbound.values[0], PREFIX_BYTES)["model_version"] == SECOND
+
+
+def test_the_metrics_and_the_log_name_the_bundle_that_serves() -> None:
+    made = world()
+    made.run(made.assign(0), made.leads(0), lambda: deploy(made) and None, made.leads(1))
+    assert [entry[1] for entry in made.log if entry[0] == "serving"] == ["lead/1", "lead/2"]
+    assert [each["model"] for each in made.reports("stream.serving")] == ["lead/1", "lead/2"]
+
+
+def value(number: int) -> bytes:
+    from tests.unit.services.samples import lead
+
+    return lead(number)
