@@ -183,6 +183,7 @@ def test_without_the_bundle_that_was_live_its_records_wait_for_an_operator() -> 
     gone = replace(intent(recipe()).bundle, sha256="f" * 64)
     first = activation(made.rollout.first, 0, 2)
     made.deployments += [replace(first, first_offset=0, bundle=gone), first]
+    made.at(5_000, made.stop.set)
     made.run(made.assign(0), made.leads(0, 1, 2))
     assert State.HALTED in made.states()
     assert versions(made) == {}
