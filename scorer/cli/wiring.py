@@ -58,7 +58,7 @@ def open_registry(settings: Settings, report: Report) -> Any:
     access = RegistryAccess(
         chosen.url,
         user=chosen.username or "",
-        password=chosen.password.reveal() if chosen.password else "",
+        password=chosen.password.reveal if chosen.password else "",
         ca_file=str(chosen.ca or ""),
         timeout_ms=chosen.timeout_ms_max,
     )
@@ -211,7 +211,9 @@ def _delivery(
         return AtLeastOnce(publisher, clock, report, settings.commit.every_ms, reached=reached)
     chosen = settings.transaction
     own = transactional(producer, f"{settings.group}.{stream.name}.{chosen.slot}", chosen.timeout_ms)
-    transactions = KafkaTransactions(own, stream.from_topic, report, bytes_max, reached)
+    transactions = KafkaTransactions(
+        own, stream.from_topic, report, bytes_max, reached, group=f"{settings.group}.{stream.name}"
+    )
     return ExactlyOnce(
         transactions, clock, report, chosen.every_ms, chosen.rows_max, chosen.timeout_ms, reached=reached
     )
