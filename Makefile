@@ -20,11 +20,12 @@ lint: $(SYNCED) ## formatting, lint, strict types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+RIG = $(BIN)/python -m pytest tests/faults --table docs/qualification.md $(if $(SEED),--seed $(SEED),) $(if $(ONLY),--only $(ONLY),)
 faults: $(SYNCED) ## the fault rig, up to 45 minutes; writes docs/qualification.md
-	$(BIN)/python -m pytest tests/faults --level faults --table docs/qualification.md $(if $(SEED),--seed $(SEED),)
+	$(RIG) --level faults
 
-qualify: $(SYNCED) ## the fault rig at full counts, some hours; writes docs/qualification.md
-	$(BIN)/python -m pytest tests/faults --level qualify --table docs/qualification.md $(if $(SEED),--seed $(SEED),)
+qualify: $(SYNCED) ## the fault rig at full counts, some hours; goes on where it was left: MINUTES=90 ONLY=T2,T13
+	$(RIG) --level qualify --resume $(if $(MINUTES),--minutes $(MINUTES),)
 
 bench: $(SYNCED) ## our figures and the careful loop's, in one run
 	$(BIN)/python -m bench

@@ -143,7 +143,7 @@ class Deployments(Table):
 class Checks(Table):
     """What the topics must hold for the guarantee to be true."""
 
-    weak: Literal["warn", "refuse"] = "warn"
+    weak: Literal["warn", "refuse", "off"] = "warn"
     recovery_h: Annotated[int, Field(ge=0, le=87_600)] = 24
 
 

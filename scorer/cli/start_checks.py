@@ -7,6 +7,7 @@ from scorer.core.errors import ConfigError
 from scorer.core.ports import Report
 from scorer.core.topics import Held, time_outs_in_order, weak_points
 from scorer.edges.kafka.held import INTERNAL, held_topics, transaction_ms_max
+from scorer.edges.kafka.rights import Need, check_rights
 
 
 def check_topics(settings: Settings, stream: Stream, report: Report) -> dict[str, int]:
@@ -16,9 +17,13 @@ def check_topics(settings: Settings, stream: Stream, report: Report) -> dict[str
         how many bytes a message may have, by topic that is written to.
 
     Raises:
+        RefusedError: no broker lets us in, or rights are missing.
         ConfigError: a topic is missing, a time-out cannot be had, or something is weak and `checks.weak` refuses it.
         TransientError: no broker answers.
     """
+    if settings.checks.weak == "off":
+        return _chosen_bytes_max(settings, stream)
+    check_rights(settings.kafka_for("admin"), _needs(settings, stream), report)
     admin, once = settings.kafka_for("admin"), stream.delivery == "exactly_once"
     wanted = [stream.from_topic, stream.to_topic, stream.dead_letters]
     (source, predictions, letters), internal = _present(settings, wanted, list(INTERNAL), report)
@@ -34,6 +39,24 @@ def check_topics(settings: Settings, stream: Stream, report: Report) -> dict[str
     if weak:
         report("topics.weak", {"why": weak})
     return _bytes_max(settings, predictions, letters)
+
+
+def _chosen_bytes_max(settings: Settings, stream: Stream) -> dict[str, int]:
+    chosen = settings.kafka_for("producer").get("message.max.bytes")
+    if chosen is None:
+        raise ConfigError('checks.weak = "off" asks the brokers nothing; so set kafka.producer "message.max.bytes"')
+    return dict.fromkeys((stream.to_topic, stream.dead_letters), int(chosen))
+
+
+def _needs(settings: Settings, stream: Stream) -> list[Need]:
+    """What a worker does with Kafka. docs/security.md lists the same; a transactional id can only be tried."""
+    written = ("Write", "DescribeConfigs")
+    return [
+        Need("topic", stream.from_topic, ("Read", "DescribeConfigs")),
+        Need("topic", stream.to_topic, written),
+        Need("topic", stream.dead_letters, written),
+        Need("group", f"{settings.group}.{stream.name}", ("Read",)),
+    ]
 
 
 def written_bytes_max(settings: Settings, stream: Stream, report: Report) -> dict[str, int]:

@@ -36,7 +36,7 @@ def open_registry(settings: Settings, report: Report) -> Any:
     access = RegistryAccess(
         chosen.url,
         user=chosen.username or "",
-        password=chosen.password.reveal() if chosen.password else "",
+        password=chosen.password.reveal if chosen.password else "",
         ca_file=str(chosen.ca or ""),
         timeout_ms=chosen.timeout_ms_max,
     )

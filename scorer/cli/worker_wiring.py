@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from threading import Thread
 
-from scorer.cli.rollout_wiring import begin, open_rollout, output_of
+from scorer.cli.rollout_wiring import begin, group_of, open_rollout, output_of
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.start_checks import check_topics
 from scorer.cli.status import patience, status_server, told_status
@@ -116,7 +116,8 @@ def _delivery(
         return AtLeastOnce(publisher, clock, report, settings.commit.every_ms, reached=reached)
     chosen = settings.transaction
     own = transactional(producer, f"{settings.group}.{stream.name}.{chosen.slot}", chosen.timeout_ms)
-    transactions = KafkaTransactions(own, stream.from_topic, report, bytes_max, reached)
+    group = group_of(settings, stream)
+    transactions = KafkaTransactions(own, stream.from_topic, report, bytes_max, reached, group=group)
     return ExactlyOnce(
         transactions, clock, report, chosen.every_ms, chosen.rows_max, chosen.timeout_ms, reached=reached
     )

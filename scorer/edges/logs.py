@@ -20,7 +20,6 @@ _LOUD = {
     "stop.overdue": "warning",
     "kafka.consumer_error": "warning",
     "kafka.error": "warning",
-    "kafka.credentials_not_read": "warning",
     "kafka.producer_error": "warning",
     "kafka.commit_failed": "warning",
     "kafka.log": "debug",

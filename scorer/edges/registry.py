@@ -12,7 +12,10 @@ What an answer means:
       answer that is not a registry's
     409, 422, a schema that is not self-         ContractError, with the registry's reason
       contained Avro
-    401, 403, a bad certificate, other 4xx       ConfigError
+    401, 403, a bad certificate                  RefusedError
+    other 4xx                                    ConfigError
+
+A password that can be read again is read again when the registry refuses it, so a rotated one needs no restart.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
-from scorer.core.errors import ConfigError, ContractError, ScorerError, TransientError
+from scorer.core.errors import ConfigError, ContractError, RefusedError, ScorerError, TransientError
 
 ID_MAX = 2**31 - 1
 """Registries number schemas with Java's int. Four bytes of garbage may read higher: no need to ask."""
@@ -46,14 +49,14 @@ class RegistryAccess:
 
     Attributes:
         url: http or https; several, separated by commas, are tried in turn. May hold user:password@.
-        user, password: basic authentication; they count before those in the URL.
+        user, password: basic authentication; they count before those in the URL. A function reads the password anew.
         ca_file: PEM file that https is verified with; "" takes the public authorities.
         timeout_ms: for connecting, and for each wait for bytes.
     """
 
     url: str
     user: str = ""
-    password: str = field(default="", repr=False)
+    password: str | Callable[[], str] = field(default="", repr=False)
     ca_file: str = ""
     timeout_ms: int = 3000
 
@@ -66,19 +69,16 @@ class HttpRegistry:
     """
 
     def __init__(self, access: RegistryAccess) -> None:
-        urls, user, password = _split(access)
+        urls, self._user, self._password = _split(access)
         self.place = ", ".join(urls)
         settings: dict[str, Any] = {"url": ",".join(urls), "timeout": access.timeout_ms / 1000, "max.retries": 0}
-        if user:
-            settings["basic.auth.user.info"] = f"{user}:{password}"
         if access.ca_file:
             if not Path(access.ca_file).is_file():
-                raise ConfigError(f"registry.ca_file = {access.ca_file!r}: there is no such file")
+                raise ConfigError(f"registry.ca = {access.ca_file!r}: there is no such file")
             settings["ssl.ca.location"] = access.ca_file
-        try:
-            self._client = SchemaRegistryClient(settings)
-        except ssl.SSLError as error:
-            raise ConfigError(f"registry.ca_file = {access.ca_file!r} is no PEM file: {error}") from error
+        self._settings, self._ca_file = settings, access.ca_file
+        self._known = self._read()
+        self._client = self._connected()
 
     def text(self, schema_id: int) -> str | None:
         """See ports.SchemaRegistry.
@@ -86,22 +86,22 @@ class HttpRegistry:
         Raises:
             TransientError: the registry does not answer.
             ContractError: the schema is not Avro, or refers to schemas outside itself.
-            ConfigError: the registry refuses the credentials.
+            RefusedError: the registry refuses the credentials, or is not trusted.
         """
         if schema_id > ID_MAX:
             return None
-        schema = self._ask(partial(self._client.get_schema, schema_id))
+        schema = self._ask(lambda client: client.get_schema(schema_id))
         return None if schema is None else self._checked(schema, f"schema {schema_id}")
 
     def versions(self, subject: str) -> list[tuple[int, str]]:
         """See ports.SubjectRegistry.
 
         Raises:
-            TransientError, ContractError, ConfigError: as for `text`.
+            TransientError, ContractError, RefusedError: as for `text`.
         """
         found: list[tuple[int, str]] = []
-        for version in sorted(self._ask(partial(self._client.get_versions, subject)) or ()):
-            one = self._ask(partial(self._client.get_version, subject, version))
+        for version in sorted(self._ask(lambda client: client.get_versions(subject)) or ()):
+            one = self._ask(partial(_version, subject, version))
             if one is not None:  # None: deleted since the list was made
                 text = self._checked(one.schema, f"{subject} version {version}")
                 if one.schema_id is None:
@@ -114,18 +114,21 @@ class HttpRegistry:
 
         Raises:
             ContractError: the registry refuses the schema or the compatibility, with its reason.
-            TransientError, ConfigError: as for `text`.
+            TransientError, RefusedError: as for `text`.
         """
         try:
             wanted = json.loads(text)
         except ValueError as error:
             raise ContractError(f"{subject}: the schema is no JSON: {error}") from error
-        configure = partial(self._client.set_compatibility, subject, compatibility)
+
+        def configure(client: SchemaRegistryClient) -> Any:
+            return client.set_compatibility(subject, compatibility)
+
         configured = self._ask(configure)
         for schema_id, known in self.versions(subject):
             if json.loads(known) == wanted:
                 return schema_id
-        added = self._ask(partial(self._client.register_schema, subject, Schema(text, "AVRO")))
+        added = self._ask(lambda client: client.register_schema(subject, Schema(text, "AVRO")))
         if added is None:
             raise TransientError(f"the registry at {self.place} did not keep the schema of {subject}")
         if configured is None:  # some registries configure only subjects that have a schema
@@ -136,19 +139,48 @@ class HttpRegistry:
         """Closes the connections; no call may follow."""
         self._client.close()
 
-    def _ask(self, call: Callable[[], Answer]) -> Answer | None:
+    def _connected(self) -> SchemaRegistryClient:
+        own = {"basic.auth.user.info": f"{self._user}:{self._known}"} if self._user else {}
+        try:
+            return SchemaRegistryClient({**self._settings, **own})
+        except ssl.SSLError as error:
+            raise ConfigError(f"registry.ca = {self._ca_file!r} is no PEM file: {error}") from error
+
+    def _read(self) -> str:
+        return self._password() if callable(self._password) else self._password
+
+    def _renewed(self) -> bool:
+        """Whether there is another password by now; it counts from here on."""
+        try:
+            password = self._read()
+        except ConfigError:  # being replaced just now, or gone: the refusal says what matters
+            return False
+        if password == self._known:
+            return False
+        self._client.close()
+        self._known = password
+        self._client = self._connected()
+        return True
+
+    def _ask(self, call: Callable[[SchemaRegistryClient], Answer]) -> Answer | None:
         """The client's answer, or None where the registry says that what was asked for is not there."""
         try:
-            return call()
+            return self._answer(call)
+        except RefusedError:
+            if not self._renewed():
+                raise
+            return self._answer(call)
+
+    def _answer(self, call: Callable[[SchemaRegistryClient], Answer]) -> Answer | None:
+        try:
+            return call(self._client)
         except SchemaRegistryError as error:
             if error.error_code in _ABSENT:
                 return None
             raise _meaning(error, self.place) from error
         except Exception as error:  # the client lets through whatever its HTTP library and its JSON parser raise
             if _is_about_certificates(error):
-                raise ConfigError(
-                    f"the registry at {self.place} is not trusted: {error}; see registry.ca_file"
-                ) from error
+                raise RefusedError(f"the registry at {self.place} is not trusted: {error}; see registry.ca") from error
             what = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS_MAX]
             raise TransientError(f"the registry at {self.place} does not answer ({what})") from error
 
@@ -167,6 +199,10 @@ class HttpRegistry:
         return schema.schema_str
 
 
+def _version(subject: str, version: int, client: SchemaRegistryClient) -> Any:
+    return client.get_version(subject, version)
+
+
 def _meaning(error: SchemaRegistryError, place: str) -> ScorerError:
     """Who must act on an error answer."""
     status = error.http_status_code
@@ -177,7 +213,7 @@ def _meaning(error: SchemaRegistryError, place: str) -> ScorerError:
     if status == 404:
         return TransientError(f"{answer}, but not as a registry does; is the path of registry.url right? ({reason})")
     if status in (401, 403):
-        return ConfigError(f"{answer}: it refuses registry.user and its password: {reason}")
+        return RefusedError(f"{answer}: it refuses registry.username and registry.password: {reason}")
     if status in (409, 422):
         return ContractError(f"{answer}: {reason}")
     return ConfigError(f"{answer}: {reason}; is registry.url right?")
@@ -193,8 +229,8 @@ def _is_about_certificates(error: BaseException) -> bool:
     return False
 
 
-def _split(access: RegistryAccess) -> tuple[list[str], str, str]:
-    """The URLs without credentials, the user and the password."""
+def _split(access: RegistryAccess) -> tuple[list[str], str, str | Callable[[], str]]:
+    """The URLs without credentials, the user, and the password or what reads it."""
     urls: list[str] = []
     user, password = access.user, access.password
     for number, each in enumerate(access.url.split(","), start=1):

@@ -200,7 +200,11 @@ def _start_workers(plan: Plan, bootstrap: str, kinds: list[str], stack: ExitStac
         f'from = "{TOPICS[kind]}"\nto = "{OUTPUTS[kind]}"\n'
         for kind in kinds
     )
-    mock = f'[kafka.producer]\n"message.max.bytes" = {BYTES_MAX}\n' if plan.broker == "mock" else ""
+    mock = (
+        f'[kafka.producer]\n"message.max.bytes" = {BYTES_MAX}\n[checks]\nweak = "off"\n'
+        if plan.broker == "mock"
+        else ""
+    )
     settings, store = plan.folder / "scorer.toml", plan.folder / "gateway.sqlite3"
     for stale in (*plan.folder.glob(f"{DATABASE}*"), *plan.folder.glob(f"{store.name}*")):
         stale.unlink()

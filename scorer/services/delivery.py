@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from scorer.core.errors import AbortedError, FencedError, ScorerError, TransientError
+from scorer.core.errors import AbortedError, FencedError, HaltError, ScorerError, TransientError
 from scorer.core.offsets import InFlight, Ledger
 from scorer.core.ports import Clock, Publisher, Report, Source, Transactions
 from scorer.core.records import Outbound
@@ -126,9 +126,12 @@ class AtLeastOnce:
     def finish(self, source: Source, until_ms: float, why: str) -> None:
         """See Delivery. Waits for deliveries and commits what is confirmed."""
         self.ledger.committable()
-        while self.ledger.pending and (left_ms := until_ms - self.clock.ticks_ms()) > 0:
-            self.publisher.poll(int(min(left_ms, POLL_MS_MAX)))
-            self.ledger.committable()
+        try:
+            while self.ledger.pending and (left_ms := until_ms - self.clock.ticks_ms()) > 0:
+                self.publisher.poll(int(min(left_ms, POLL_MS_MAX)))
+                self.ledger.committable()
+        except HaltError as error:  # the stream stands still for it already; what came before it is committed
+            why = f"{why}: {error}"
         if self.ledger.pending:
             self.report("drain.incomplete", {"why": why, "batches": len(self.ledger.pending)})
         try:
@@ -203,7 +206,7 @@ class ExactlyOnce:
     def settle(self, source: Source) -> bool:
         """See Delivery."""
         if self._spoiled is not None:
-            raise self._spoiled
+            raise self._spoiled.with_traceback(None)  # else each time that it is raised would add to it
         try:
             self.publisher.poll(0)
             if self._opened_ms is None:
@@ -212,7 +215,7 @@ class ExactlyOnce:
             if now_ms - self._opened_ms < self.every_ms and self._rows < self.rows_max:
                 return False
             self._commit(source, self._opened_ms + self.timeout_ms, None)
-        except (AbortedError, FencedError) as error:
+        except (AbortedError, FencedError, HaltError) as error:
             self._spoiled = error  # so that leaving the group does not try to commit it after all
             raise
         return True
@@ -224,7 +227,7 @@ class ExactlyOnce:
         left_ms = until_ms - self.clock.ticks_ms()
         try:
             self._commit(source, until_ms, max(1.0, left_ms))
-        except (AbortedError, FencedError) as error:
+        except (AbortedError, FencedError, HaltError) as error:
             self._spoiled = error  # the loop raises it, outside the callback that this may be
             self.report("drain.not_committed", {"why": why, "error": str(error)})
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
-from scorer.core.errors import ContractError, TransientError
+from scorer.core.errors import ContractError, RefusedError, TransientError
 from scorer.core.ports import Report, SchemaRegistry
 from scorer.core.schema import WriterSchema, writer_schema
 
@@ -131,7 +131,7 @@ class Schemas:
             as the first of `known`; None if told to stop.
 
         Raises:
-            ConfigError: the registry refuses to answer us, which waiting does not cure.
+            ConfigError: the registry's address is wrong, which waiting does not cure.
         """
         found, missing = self.known(ids, ticks_ms())
         while missing:
@@ -171,7 +171,7 @@ class Schemas:
             None when all are resolved, else how long to wait before the next call, and why.
 
         Raises:
-            ConfigError: the registry refuses to answer us, which waiting does not cure.
+            ConfigError: the registry's address is wrong, which waiting does not cure.
         """
         self._begin(now_ms)
         for schema_id in sorted(missing):
@@ -206,7 +206,7 @@ class Schemas:
         try:
             text = self.registry.text(schema_id)
             answer = None if text is None else writer_schema(schema_id, text)
-        except TransientError as error:
+        except (TransientError, RefusedError) as error:  # a password or a right that is put right is no verdict either
             self._outage.noticed(now_ms, str(error))
             return
         except ContractError as error:

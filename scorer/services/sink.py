@@ -102,7 +102,7 @@ class SinkLoop:
             while not self.stop.is_set() and not self._is_complete():
                 self._step()
         except HaltError as error:
-            self._halt(str(error))
+            self._halt(error)
         self.status.enter(State.STOPPING, "draining")
         self._ends_at_ms = self.clock.ticks_ms() + self.limits.shutdown_ms_max
         self._drain(self.limits.shutdown_ms_max, "shutdown")
@@ -246,11 +246,11 @@ class SinkLoop:
         self.complete = True
         return True
 
-    def _halt(self, why: str) -> None:
+    def _halt(self, why: HaltError) -> None:
         """Stands still, not ready, as a member of the group, until told to stop. A bounded run ends instead."""
-        self.status.enter(State.HALTED, why)
+        self.status.enter(State.HALTED, str(why))
         if self.ends is not None:
-            raise HaltError(why)
+            raise why
         while not self.stop.is_set():
             try:
                 self._linger(HOLD_AFTER_MS)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
 
-from scorer.core.errors import HaltError, TransientError
+from scorer.core.errors import HaltError, RefusedError, TransientError
 from scorer.core.letters import Letter, Place, Stored, letter_of, stored
 from scorer.core.records import RecordBatch
 
@@ -117,6 +117,8 @@ class Topics:
                     reached |= batch.next_offsets
                 left = _advanced(left, reached)
                 self.progress(whole - sum(end - at for at, end in left.values()), whole)
+        except RefusedError:
+            raise
         except HaltError as error:
             raise TransientError(f"{error}: its records have just expired") from error
         finally:

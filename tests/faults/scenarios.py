@@ -21,8 +21,11 @@ from tests.oracle.judge import Broken, Figures
 
 POINTS = ("consumed", "scored", "produced", "flushed", "offsets_sent", "before_commit", "after_commit")
 FAILPOINT = "SCORER_FAILPOINT"
-GAP_S_MAX = 30.0
 FROZEN_S = 20
+RECORDS_MAX = 100_000
+"""About so many are sent in a long run: the oracle keeps all of them in memory."""
+KILL_S = 5.0
+"""What a kill takes, with the session that has to time out."""
 REFUSALS = (
     "ILLEGAL_GENERATION",
     "UNKNOWN_MEMBER_ID",
@@ -49,7 +52,7 @@ def killed_at_random(
             recovered.append(recovers(here))
         return here.finish(
             "SIGKILL at random", here.fleet.killed, plan.counts.kills, unit="kills",
-            gap_s_max=GAP_S_MAX, note=f"slowest recovery {max(recovered):.1f} s",
+            gap_s_max=plan.counts.gap_s_max, recovery_s=max(recovered),
         )  # fmt: skip
 
 
@@ -67,12 +70,13 @@ def killed_at_points(
         mine = {FAILPOINT: f"{queue.pop()}:kill:{chance.randrange(5, 30)}"} if queue else {}
         return {**(variables or {}), **mine}
 
-    with scene(plan, "T2", delivery, kafka, folder, variables=armed) as here:
+    rate = min(plan.counts.rate, RECORDS_MAX / (KILL_S * wanted))
+    with scene(plan, "T2", delivery, kafka, folder, variables=armed, rate=rate) as here:
         here.until(lambda: here.fleet.killed >= wanted, "killed at every point", 60 + 15 * wanted)
         recovered = recovers(here)
         return here.finish(
             f"SIGKILL at each of {len(points)} points", here.fleet.killed, wanted, unit="kills",
-            gap_s_max=2 * GAP_S_MAX, note=f"last recovery {recovered:.1f} s",
+            gap_s_max=2 * plan.counts.gap_s_max, recovery_s=recovered,
         )  # fmt: skip
 
 
@@ -88,27 +92,29 @@ def frozen_and_woken(
 ) -> Figures:  # fmt: skip
     """T4: a worker sleeps through its session in the middle of a transaction, wakes, and wants to commit."""
     transaction = {"timeout_ms": timeout_ms, "every_ms": 1_000}
+    own = timeout_ms < 1_000 * FROZEN_S  # then it need not ask: it knows that its transaction is over
     with scene(plan, "T4", delivery, kafka, folder, variables=variables, transaction=transaction) as here:
         woken = refused = 0
+        recovered = []
         for _ in range(plan.counts.zombies):
             zombie, other = here.fleet.workers["a"], here.fleet.workers["b"]
             here.until(zombie.owned, "an owner")
-            before = len(_refusals(here))
+            before = len(_refusals(here, own))
             if delivery == AT_LEAST:
                 zombie.signal(signal.SIGSTOP)
             else:
                 _freeze_in_commit(here, "a")
             stopped_s = time.monotonic()
-            here.until(lambda other=other: len(other.owned()) == PARTITIONS, "the owner of all", FROZEN_S)
+            here.until(lambda other=other: len(other.owned()) == PARTITIONS, "the owner of all")
             time.sleep(max(0.0, FROZEN_S - (time.monotonic() - stopped_s)))
             zombie.signal(signal.SIGCONT)
             woken += 1
-            here.moves()
-            refused += len(_refusals(here)) > before
-        told = sorted({_code(line) for line in _refusals(here)})
+            recovered.append(here.moves())
+            refused += len(_refusals(here, own)) > before
+        told = sorted({_code(line) for line in _refusals(here, own)})
         return here.finish(
             f"SIGSTOP {FROZEN_S} s, transactions of up to {timeout_ms // 1000} s", refused, woken,
-            unit="zombies refused", note=f"its log says {', '.join(told)}",
+            unit="zombies refused", recovery_s=max(recovered), note=f"its log says {', '.join(told)}",
         )  # fmt: skip
 
 
@@ -135,9 +141,11 @@ def aborted_again_and_again(
     """T6: every tenth transaction is given up right before its commit."""
     armed = {**(variables or {}), FAILPOINT: "before_commit:abort:10"}
     with scene(plan, "T6", delivery, kafka, folder, variables=armed) as here:
+        wanted = int(plan.counts.abort_s / 2)
         time.sleep(plan.counts.abort_s)
+        here.until(lambda: len(here.events("transaction.aborted")) >= wanted, "aborted often enough", 120)
         aborted = len(here.events("transaction.aborted"))
-        figures = here.finish("every 10th transaction aborted", aborted, int(plan.counts.abort_s / 2), unit="aborts")
+        figures = here.finish("every 10th transaction aborted", aborted, wanted, unit="aborts")
         if not figures.aborted:
             raise Vacuous("O7: a reader of read_uncommitted sees nothing that was aborted")
         return figures
@@ -164,7 +172,7 @@ def rebalanced_again_and_again(
         taken = sum(bool(line["positions"]) for line in here.events("partitions.assigned"))
         return here.finish(
             f"workers come and go, {protocol}", taken, max(4, int(plan.counts.storm_s / 6)), unit="assignments",
-            gap_s_max=GAP_S_MAX,
+            gap_s_max=plan.counts.gap_s_max,
         )  # fmt: skip
 
 
@@ -180,14 +188,15 @@ def poisoned(plan: Plan, kafka: FaultKafka, folder: Path, delivery: str, variabl
 
     with scene(plan, "T16", delivery, kafka, folder, variables=armed, poison_every=20) as here:
         here.until(lambda: here.fleet.killed >= wanted, "killed", 60 + 20 * wanted)
-        recovers(here)
+        recovered = recovers(here)
         kinds = {each.kind for each in here.load.sent.values() if each.kind}
         lacking = kinds_of("lead").keys() - kinds
         if lacking:
             raise Vacuous(f"O7: these kinds of poison were not sent: {sorted(lacking)}")
         return here.finish(
-            f"{len(kinds)} kinds of poison, SIGKILL in the middle", here.fleet.killed, wanted, unit="kills"
-        )
+            f"{len(kinds)} kinds of poison, SIGKILL in the middle", here.fleet.killed, wanted, unit="kills",
+            recovery_s=recovered,
+        )  # fmt: skip
 
 
 def _freeze_in_commit(here: Scene, name: str) -> None:
@@ -203,11 +212,15 @@ def _freeze_in_commit(here: Scene, name: str) -> None:
     assert frozen.wait(30), f"{name} commits nothing"
 
 
-def _refusals(here: Scene) -> list[dict[str, Any]]:
-    """Log lines of commits that the broker or the client refused because somebody else has the partitions."""
+def _refusals(here: Scene, own: bool) -> list[dict[str, Any]]:
+    """Log lines of commits that the broker or the client refused because somebody else has the partitions.
+
+    With `own` also of those that the worker itself gave up, since their time was over.
+    """
     names = ("transaction.call_failed", "kafka.commit_failed")
-    return [line for name in names for line in here.events(name) if any(code in str(line) for code in REFUSALS)]
+    found = [line for name in names for line in here.events(name) if any(code in str(line) for code in REFUSALS)]
+    return found + (here.events("transaction.aborted") if own else [])
 
 
 def _code(line: dict[str, Any]) -> str:
-    return next(code for code in REFUSALS if code in str(line))
+    return next((code for code in REFUSALS if code in str(line)), "its time was over")

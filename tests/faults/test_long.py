@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.plugin import Plan
+from tests.faults.results import Row
 from tests.faults.soak import soaked
 from tests.faults.stage import EXACTLY
-from tests.faults.table import Row
 from tests.harness.fault_kafka import FaultKafka
 from tests.harness.topics import ROOT
 from tests.harness.workers import environment

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults import scenarios
-from tests.faults.levels import LEVELS
+from tests.faults.levels import MUTANTS as COUNTS
 from tests.faults.outages import rebalanced_while_waiting, registry_away
 from tests.faults.plugin import Plan
+from tests.faults.results import Row
 from tests.faults.scene import Vacuous
 from tests.faults.stage import AT_LEAST, EXACTLY
-from tests.faults.table import Row
 from tests.harness.fault_kafka import FaultKafka
 from tests.harness.topics import ROOT
 from tests.oracle.judge import Broken
@@ -48,14 +48,15 @@ def test_a_known_bug_is_caught_by_the_test_named_for_it(
 ) -> None:
     what, scenario, delivery, test = MUTANTS[name]
     for attempt in range(plan.counts.tries):
-        own = replace(plan, level="smoke", seed=plan.seed + attempt, counts=LEVELS["smoke"], rows=[])
+        own = replace(plan, level="smoke", seed=plan.seed + attempt, counts=COUNTS, rows=[])
         try:
             scenario(own, one_node, tmp_path / str(attempt), delivery, mutant(name))
         except Vacuous:
             continue
         except Broken as error:
-            finding = error.findings[0]
-            plan.rows.append(Row(name, f"a worker that {what}", delivery, f"caught by {test}", note=finding))
+            came = error.figures
+            row = Row(name, f"a worker that {what}", delivery, f"caught by {test}", came.records, came.missing)
+            plan.rows.append(replace(row, repeats=came.repeats, aborted=came.aborted, note=error.findings[0]))
             print(f"{name}: {error.findings}")
             return
     pytest.fail(f"{name}: a worker that {what} passed {test}")

@@ -59,6 +59,8 @@ def test_t6_what_was_in_an_aborted_transaction_comes_once_in_a_later_one(
 def test_t7_workers_that_come_and_go_lose_and_repeat_nothing(
     plan: Plan, one_node: FaultKafka, tmp_path: Path, delivery: str, protocol: str
 ) -> None:
+    if plan.level == "faults" and delivery == AT_LEAST and protocol != "cooperative-sticky":
+        pytest.skip("at full counts alone")
     rebalanced_again_and_again(plan, one_node, tmp_path, delivery, protocol=protocol)
 
 

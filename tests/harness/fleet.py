@@ -110,6 +110,16 @@ class Fleet:
                     self.workers[name].signal(signal.SIGTERM)
         return {name: self.workers[name].wait() for name in names}
 
+    def abort_all(self) -> None:
+        """SIGABRT to all, who stay away: with PYTHONFAULTHANDLER=1 their logs then say where they were."""
+        with self._lock:
+            self.wanted.clear()
+            for worker in self.workers.values():
+                if worker.running:
+                    worker.signal(signal.SIGABRT)
+        for worker in self.workers.values():
+            worker.wait()
+
     def running(self, name: str) -> bool:
         """Whether a process of that name is there, wanted or still leaving."""
         return name in self.workers and self.workers[name].running

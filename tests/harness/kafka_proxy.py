@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from scorer.local.ports import free_ports
 
-ADD_OFFSETS_TO_TXN, END_TXN = 25, 26
+INIT_PRODUCER_ID, ADD_OFFSETS_TO_TXN, END_TXN = 22, 25, 26
 CHUNK_BYTES = 65_536
 LOOK_S = 0.1
 UP, DOWN = "up", "down"

@@ -11,13 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from confluent_kafka import Producer
 
 from tests.harness.poison import Writers, kinds_of
 from tests.harness.topics import Raw
+from tests.oracle.watcher import read_to_end
 
 Place = tuple[int, int]
 POOL = 2_000
@@ -48,6 +49,7 @@ class Load:
         sent: what has been delivered, by partition and offset.
         writers: how values are written, swapped to change the schema on the way.
         poison_every: each so many records one is bad, all kinds in turn; 0 for none.
+        unplaced: what a broker has taken without saying where: it had it already, and no longer knew.
     """
 
     kafka: str
@@ -60,6 +62,7 @@ class Load:
     sent: dict[Place, Sent] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     number: int = 0
+    unplaced: list[Sent] = field(default_factory=list)
     _enough: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -95,6 +98,14 @@ class Load:
         """Ends the sending; the thread then waits until all are delivered."""
         self._enough.set()
 
+    def place(self) -> None:
+        """Looks up in the topic what is unplaced; every record has a key of its own."""
+        missing = {each.raw.key: each for each in self.unplaced}
+        self.unplaced = []
+        for record in read_to_end(self.kafka, self.topic, "read_committed") if missing else ():
+            if (each := missing.get(record.key)) is not None and record.at not in self.sent:
+                self.sent[record.at] = replace(each, raw=replace(each.raw, offset=record.offset))
+
     def _one(self, producer: Producer, kinds: Iterator[tuple[str, Any]]) -> None:
         number, self.number = self.number, self.number + 1
         mark = hashlib.sha1(f"{self.seed}:{number}".encode()).hexdigest()[:20]
@@ -109,17 +120,23 @@ class Load:
         self._produce(producer, lead_id.encode(), value, lead["event_id"], kind)
 
     def _produce(self, producer: Producer, key: bytes, value: bytes | None, event_id: str, kind: str) -> None:
+        stamp = time.time_ns() // 1_000_000  # a report may tell another one, of a batch that was sent twice
+
         def delivered(error: Any, message: Any) -> None:
             if error is not None:
                 self.problems.append(str(error))
                 return
-            place = message.partition(), message.offset()
-            raw = Raw(self.topic, *place, message.timestamp()[1], key, value, [])
-            self.sent[place] = Sent(raw, event_id, kind)
+            partition, offset = message.partition(), message.offset()
+            known = offset is not None and offset >= 0
+            sent = Sent(Raw(self.topic, partition, offset if known else -1, stamp, key, value, []), event_id, kind)
+            if known:
+                self.sent[partition, offset] = sent
+            else:
+                self.unplaced.append(sent)
 
         while True:
             try:
-                producer.produce(self.topic, key=key, value=value, on_delivery=delivered)
+                producer.produce(self.topic, key=key, value=value, timestamp=stamp, on_delivery=delivered)
             except BufferError:
                 producer.poll(0.05)
             else:
@@ -138,6 +155,7 @@ def load(**arguments: Any) -> Iterator[tuple[Load, Callable[[], None]]]:
         thread.join(FLUSH_S_MAX + 30)
         assert not thread.is_alive(), "the load has not ended"
         assert not made.problems, made.problems[:3]
+        made.place()
 
     try:
         yield made, finish

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -45,6 +46,11 @@ class RegistrySwitches:
     def asked(self) -> int:
         """How many requests it has had."""
         return len(self._registry.requests)
+
+    def knows(self, user: str, password: str) -> bool:
+        """Whether the last request was made in that name."""
+        basic = base64.b64encode(f"{user}:{password}".encode()).decode()
+        return self._registry.authorization == f"Basic {basic}"
 
     def add(self, topic: str, schema: Any) -> int:
         """Registers a schema of a topic's values, whatever the switches say. Returns its id."""

@@ -103,6 +103,11 @@ class Worker:
         assert status == 200, f"/metrics answers {status}"
         return text
 
+    def pages(self, at: int = 0) -> dict[str, tuple[int, str]]:
+        """Status and text of all that it answers over HTTP, by path; status 0 if nobody listens."""
+        paths = ("/metrics", "/v2/health/live", "/v2/health/ready")
+        return {path: _get(f"http://127.0.0.1:{self.ports[at]}{path}") for path in paths}
+
     def events(self, name: str) -> list[dict[str, Any]]:
         """Its log lines of one event."""
         return [line for line in self.lines() if line.get("event") == name]

@@ -188,12 +188,15 @@ class Judge:
     def _scores(self, scored: Mapping[Place, list[Read]], sent: Mapping[Place, Sent]) -> None:
         places = sorted(place for place in scored if place in sent)
         wrong: set[Place] = set()
+        names: set[str] = set()
         for place in places[:: max(1, len(places) // RESCORED_MAX)]:
             found = self._value(scored[place][0])
             found.pop("scored_at")
-            if bits(found) != bits(self.plain.prediction(sent[place].raw, self._parsed)):
+            wanted = self.plain.prediction(sent[place].raw, self._parsed)
+            if bits(found) != bits(wanted):
                 wrong.add(place)
-        self._say("O6: {} predictions are not what a plain scorer makes of the event", wrong)
+                names |= {name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)}
+        self._say(f"O6: {{}} predictions are not what a plain scorer makes of the event, by {sorted(names)}", wrong)
 
 
 def _verdict(each: Sent) -> tuple[str, str]:

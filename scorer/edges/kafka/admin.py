@@ -10,8 +10,9 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
-from scorer.core.errors import ConfigError, TransientError
+from scorer.core.errors import ConfigError, ScorerError
 from scorer.core.ports import Report
+from scorer.edges.kafka.failures import Doors, refused
 from scorer.edges.kafka.messages import made
 
 REQUEST_S_MAX = 10.0
@@ -38,18 +39,20 @@ class KafkaAdmin:
     """Questions and orders about topics. Every call waits at most REQUEST_S_MAX."""
 
     def __init__(self, properties: Mapping[str, Any], report: Report) -> None:
-        self._admin = made(AdminClient, properties, report)
+        self._properties, self._report = properties, report
+        self._open()
 
     def topics(self) -> dict[str, int]:
         """Every topic and its number of partitions.
 
         Raises:
+            RefusedError: no broker lets us in.
             TransientError: no broker answers.
         """
         try:
             found = self._admin.list_topics(timeout=REQUEST_S_MAX)
         except KafkaException as error:
-            raise TransientError(f"Kafka does not answer: {error.args[0]}") from error
+            raise self._failure("Kafka does not answer", error) from error
         return {name: len(topic.partitions) for name, topic in found.topics.items() if topic.error is None}
 
     def incarnations(self, topics: list[str]) -> dict[str, tuple[str, int]]:
@@ -57,6 +60,7 @@ class KafkaAdmin:
 
         Raises:
             ConfigError: there is no such topic.
+            RefusedError: no broker lets us in, or we may not look at it.
             TransientError: no broker answers.
         """
         found: dict[str, tuple[str, int]] = {}
@@ -66,7 +70,8 @@ class KafkaAdmin:
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise ConfigError(f"topic {name} does not exist; run: scorer setup") from error
-                raise TransientError(f"Kafka does not answer: {error.args[0]}") from error
+                about = {"operation": "Describe", "topic": name}
+                raise self._failure("Kafka does not answer", error, **about) from error
             identity = blake2b(str(topic.topic_id).encode(), digest_size=4).hexdigest()
             found[name] = (identity, len(topic.partitions))
         return found
@@ -84,7 +89,8 @@ class KafkaAdmin:
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise ConfigError(f"topic {topic} does not exist; run: scorer setup") from error
-            raise TransientError(f"settings of {topic} cannot be read: {error.args[0]}") from error
+            about = {"operation": "DescribeConfigs", "topic": topic}
+            raise self._failure(f"settings of {topic} cannot be read", error, **about) from error
         return int(settings["max.message.bytes"].value)
 
     def create(self, topics: list[Topic]) -> list[str]:
@@ -101,7 +107,8 @@ class KafkaAdmin:
                 made.append(name)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise ConfigError(f"topic {name} cannot be made: {error.args[0]}") from error
+                    denied = refused(error.args[0], operation="Create", topic=name)
+                    raise denied or ConfigError(f"topic {name} cannot be made: {error.args[0]}") from error
         return made
 
     def delete(self, names: list[str]) -> None:
@@ -112,3 +119,15 @@ class KafkaAdmin:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise ConfigError(f"topic {name} cannot be deleted: {error.args[0]}") from error
+
+    def _open(self) -> None:
+        self._doors = Doors()
+        self._admin = made(AdminClient, {**self._properties, "error_cb": self._doors.heard}, self._report)
+
+    def _failure(self, what: str, error: KafkaException, **about: str) -> ScorerError:
+        """The exception for a call that failed. Where we are not let in, the next call is with credentials as they are
+        by then."""
+        failure = self._doors.failure(self._admin, what, error, **about)
+        if self._doors.why:
+            self._open()
+        return failure

@@ -16,7 +16,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from scorer.core.errors import HaltError, ScorerError, TransientError
 from scorer.core.ports import BatchLimits, Ownership, Report
 from scorer.core.records import Closed, RecordBatch
-from scorer.edges.kafka.failures import failure_of
+from scorer.edges.kafka.credentials import Rotation
+from scorer.edges.kafka.failures import failure_of, is_shut, refused, shut
 from scorer.edges.kafka.messages import as_batch, made, partition_of, sparingly
 from scorer.edges.kafka.positions import Stored, committed, lost_range, starting
 from scorer.edges.kafka.starts import Starts
@@ -51,6 +52,8 @@ class KafkaSource:
         counted: Starts | None = None,
     ) -> None:
         self._topic, self._start, self._ownership, self._report = topic, start, ownership, report
+        self._group = str(properties.get("group.id", ""))
+        self._rotation, self._shut = Rotation(properties), False
         self._stored, self._counted = stored, counted
         self._incremental = "cooperative" in str(properties.get("partition.assignment.strategy", "")) or (
             properties.get("group.protocol") == "consumer"
@@ -72,6 +75,7 @@ class KafkaSource:
 
     def poll(self, limits: BatchLimits, idle_ms_max: int) -> RecordBatch | None:
         """See ports.Source. Polls for the first record, then takes what is already there."""
+        self._take_up()
         self._resume()
         self._gathered = []
         first = self._consumer.poll(idle_ms_max / 1000)
@@ -100,6 +104,7 @@ class KafkaSource:
 
     def hold(self, wait_ms: int) -> None:
         """See ports.Source. Pausing drops what was fetched ahead, so this is for long waits alone."""
+        self._take_up()
         if not self._held:
             self._held = True
             self._consumer.pause(self._partitions(self._floors))
@@ -172,7 +177,7 @@ class KafkaSource:
         if self._outage is not None and time.monotonic() >= self._ask_at_s:
             try:
                 self._consumer.list_topics(self._topic, timeout=ASK_S_MAX)
-                self._outage = None
+                self._outage, self._shut = None, False
             except KafkaException:
                 self._ask_at_s = time.monotonic() + ASK_EVERY_S
         return self._outage
@@ -212,7 +217,7 @@ class KafkaSource:
         if error.code() == KafkaError._PARTITION_EOF:
             self._ends[partition_of(message)] = message.offset() or 0
             return
-        failure = failure_of(error, self._topic)
+        failure = failure_of(error, self._topic, self._group)
         if failure is not None:
             raise failure
         self._report("kafka.consumer_waits", {"error": str(error)})
@@ -225,7 +230,9 @@ class KafkaSource:
             if positions and self._counted is not None:
                 self._counted.begin(consumer, positions)
         except KafkaException as error:
-            self._failure = TransientError(f"starts on {self._topic} cannot be counted: {error.args[0]}")
+            self._failure = refused(error.args[0], group=self._group) or TransientError(
+                f"starts on {self._topic} cannot be counted: {error.args[0]}"
+            )
             positions = {}
         except ScorerError as error:
             self._failure = error
@@ -275,8 +282,14 @@ class KafkaSource:
 
     def _on_error(self, error: KafkaError) -> None:
         self._say_error(error)
-        if error.code() == KafkaError._ALL_BROKERS_DOWN and self._outage is None:
+        if is_shut(error):
+            self._outage, self._shut = shut(error.str()), True
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN and self._outage is None:
             self._outage, self._ask_at_s = "no broker of Kafka can be reached", 0.0
+
+    def _take_up(self) -> None:
+        if self._shut and self._rotation.due():
+            raise TransientError("the credentials for Kafka have changed: a new process takes them up")
 
     def _resume(self) -> None:
         if self._held:

@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from scorer.core.errors import ConfigError, TransientError
 from scorer.core.ports import Report
+from scorer.edges.kafka.failures import Doors, refused
 from scorer.edges.kafka.messages import made
 
 REQUEST_S_MAX = 10.0
@@ -35,7 +36,8 @@ class TopicExtents:
             "enable.partition.eof": True,
             "isolation.level": "read_committed",
         }
-        self._admin = made(AdminClient, admin, report)
+        self._doors = Doors()
+        self._admin = made(AdminClient, {**admin, "error_cb": self._doors.heard}, report)
         self._consumer = made(Consumer, {"fetch.wait.max.ms": 10, **consumer, **own}, report)
 
     def __enter__(self) -> TopicExtents:
@@ -49,17 +51,21 @@ class TopicExtents:
 
         Raises:
             ConfigError: there is no such topic.
+            RefusedError: we are not let in, or may not read it.
             TransientError: Kafka does not answer.
         """
         try:
             found = self._admin.list_topics(topic, timeout=REQUEST_S_MAX).topics[topic]
             if found.error is not None:
+                if (refusal := refused(found.error, topic=topic)) is not None:
+                    raise refusal
                 raise ConfigError(f"topic {topic} does not exist; run: scorer setup")
             partitions = [TopicPartition(topic, number) for number in found.partitions]
             lows = self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
             highs = self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         except KafkaException as error:
-            raise TransientError(f"Kafka does not say where {topic} ends: {error.args[0]}") from error
+            what = f"Kafka does not say where {topic} ends"
+            raise self._doors.failure(self._admin, what, error, topic=topic) from error
         return {number: (lows[number], highs[number]) for number in sorted(found.partitions)}
 
     def without_event(
@@ -93,8 +99,10 @@ class TopicExtents:
                 raise TransientError(f"{topic}/{partition} was not read within {READ_S_MAX:.0f} s")
             for message in self._consumer.consume(1000, 0.5):
                 error = message.error()
+                if error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                    continue  # of the group that the client must name; nothing is asked of it
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    raise TransientError(f"reading {topic} failed: {error}")
+                    raise refused(error, topic=topic) or TransientError(f"reading {topic} failed: {error}")
                 offset = min(message.offset() or 0, end)
                 if offset > at:
                     found.append(((partition, at, offset), NO_RECORD))

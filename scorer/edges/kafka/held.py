@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -12,6 +13,7 @@ from scorer.core.errors import TransientError
 from scorer.core.ports import Report
 from scorer.core.topics import Held
 from scorer.edges.kafka.admin import REQUEST_S_MAX
+from scorer.edges.kafka.failures import Doors, refused
 from scorer.edges.kafka.messages import made
 
 INTERNAL = ("__consumer_offsets", "__transaction_state")
@@ -21,22 +23,34 @@ def held_topics(properties: Mapping[str, Any], names: list[str], report: Report)
     """Those of the topics that are there, Kafka's internal ones among them.
 
     Raises:
+        RefusedError: no broker lets us in, or we may not look at them.
         TransientError: no broker answers.
     """
-    admin = made(AdminClient, properties, report)
+    doors = Doors()
+    admin = made(AdminClient, {**properties, "error_cb": doors.heard}, report)
+    name, settings = "", {}
     try:
         there = admin.list_topics(timeout=REQUEST_S_MAX).topics
         present = [name for name in names if name in there and there[name].error is None]
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in present]
         answers = admin.describe_configs(resources, request_timeout=REQUEST_S_MAX) if resources else {}
-        settings = {resource.name: answer.result() for resource, answer in answers.items()}
+        for resource, answer in answers.items():
+            name = resource.name
+            if name not in INTERNAL or not _denied(answer):  # of those only a look was promised
+                settings[name] = answer.result()
     except KafkaException as error:
-        raise TransientError(f"Kafka does not tell of its topics: {error.args[0]}") from error
+        about = {"operation": "DescribeConfigs", "topic": name}
+        raise doors.failure(admin, "Kafka does not tell of its topics", error, **about) from error
     found = {}
-    for name in present:
+    for name, values in settings.items():
         copies = min(len(partition.replicas) for partition in there[name].partitions.values())
-        found[name] = Held(name, copies, {key: entry.value for key, entry in settings[name].items()})
+        found[name] = Held(name, copies, {key: entry.value for key, entry in values.items()})
     return found
+
+
+def _denied(answer: Future[Any]) -> bool:
+    error = answer.exception()
+    return isinstance(error, KafkaException) and refused(error.args[0]) is not None
 
 
 def transaction_ms_max(properties: Mapping[str, Any], report: Report) -> int | None:

@@ -13,8 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from scorer.core.errors import ConfigError
 from scorer.core.ports import Report
 from scorer.core.records import Closed, Headers, RecordBatch
-from scorer.edges.kafka.credentials import Renewal, current
-from scorer.edges.kafka.failures import is_shut
+from scorer.edges.kafka.credentials import current
 
 """For log lines: an event's name and its fields."""
 
@@ -83,27 +82,16 @@ def made(
 ) -> Client:
     """A client of librdkafka with these properties; `heard` is told the lines of its log, in the thread that polls.
 
-    Credentials that stand in files are read now, and again when a broker refuses them.
+    Credentials that stand in files are read now.
 
     Raises:
         ConfigError: librdkafka does not take one of them, or credentials cannot be read.
     """
-    renewal = Renewal(properties, report)
-    on_error = properties.get("error_cb") or sparingly(report, "kafka.error")
-
-    def listening(error: KafkaError) -> None:
-        on_error(error)
-        if is_shut(error):
-            renewal.refused()
-
-    own = {**current(properties), "error_cb": listening if renewal.possible else on_error}
+    own = {"error_cb": sparingly(report, "kafka.error"), **current(properties)}
     try:
-        created = client(own, logger=librdkafka_log(report, heard))
+        return client(own, logger=librdkafka_log(report, heard))
     except KafkaException as error:
         raise ConfigError(f"[kafka] librdkafka does not take the properties: {error.args[0].str()}") from error
-    if renewal.possible:
-        renewal.client = created
-    return created
 
 
 def sparingly(report: Report, event: str) -> Callable[[KafkaError], None]:

@@ -13,10 +13,11 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from scorer.core.errors import TransientError
+from scorer.core.errors import ScorerError, TransientError
 from scorer.core.offsets import InFlight
 from scorer.core.ports import Report
 from scorer.core.records import DeadLetter, Headers, Outbound
+from scorer.edges.kafka.failures import refused
 from scorer.edges.kafka.messages import made, sparingly
 
 QUEUE_WAIT_S = 0.05
@@ -50,7 +51,7 @@ class KafkaPublisher:
         self._bytes_max = bytes_max or {}
         self._queue_rows_max = int(properties.get("queue.buffering.max.messages", 100_000))
         self._out = 0  # messages handed over and not yet reported on
-        self._failure: str | None = None
+        self._failure: ScorerError | None = None
         self._report, self._say_error = report, sparingly(report, "kafka.producer_error")
         self._tell_error = on_error
         self.producer = made(Producer, {**properties, "error_cb": self._on_error}, report, on_log)
@@ -82,13 +83,19 @@ class KafkaPublisher:
         except KafkaException as error:  # a fatal one, of a producer that was fenced
             raise TransientError(f"the producer has failed: {error.args[0]}") from error
         if self._failure is not None:
-            raise TransientError(f"a delivery failed: {self._failure}")
+            raise self._failure.with_traceback(None)  # else each time that it is raised would add to it
 
     def forget(self) -> None:
         """Drops what came of earlier messages: they belonged to a transaction that was aborted."""
         with suppress(KafkaException):
             self.producer.poll(0)
         self._failure = None
+
+    def let_go(self) -> Producer:
+        """Gives the client away, and is of no use then: it and its callbacks, which are ours, would hold each other."""
+        client = self.producer
+        del self.producer
+        return client
 
     def close(self, wait_ms_max: int) -> int:
         """Waits for what is under way. Returns how many messages are still not confirmed."""
@@ -162,7 +169,8 @@ class KafkaPublisher:
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
                     return False
-                raise TransientError(f"{topic} takes no messages: {error.args[0]}") from error
+                denied = refused(error.args[0], operation="Write", topic=topic)
+                raise denied or TransientError(f"{topic} takes no messages: {error.args[0]}") from error
             self._out += 1
             return True
 
@@ -180,13 +188,14 @@ class KafkaPublisher:
         if error is None:
             batch.outstanding -= 1
         elif self._failure is None:  # callbacks only take notes; poll raises
-            self._failure = f"{message.topic()}: {error}"
+            refusal = refused(error, operation="Write", topic=str(message.topic()))
+            self._failure = refusal or TransientError(f"a delivery failed: {message.topic()}: {error}")
 
     def _on_error(self, error: KafkaError) -> None:
         self._say_error(error)
         self._tell_error(error)
         if error.fatal():
-            self._failure = f"fatal: {error}"
+            self._failure = refused(error) or TransientError(f"a delivery failed: fatal: {error}")
 
 
 def _longest(texts: Sequence[bytes]) -> int:

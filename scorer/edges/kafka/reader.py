@@ -10,6 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 from scorer.core.errors import ConfigError, HaltError, TransientError
 from scorer.core.ports import Report
 from scorer.core.records import Closed, RecordBatch
+from scorer.edges.kafka.credentials import Rotation
 from scorer.edges.kafka.failures import Doors, refused
 from scorer.edges.kafka.messages import as_batch, made, sparingly
 
@@ -45,7 +46,7 @@ class KafkaReader:
         }
         strict = {} if positions is None else {"auto.offset.reset": "error"}
         otherwise = OFFSET_BEGINNING if start == "earliest" else OFFSET_END
-        self._doors = Doors()
+        self._doors, self._rotation = Doors(), Rotation(properties)
         self._say_error = sparingly(report, "kafka.consumer_error")
         callback = {"error_cb": self._on_error}
         self._consumer = made(Consumer, {"fetch.wait.max.ms": 10, **properties, **own, **strict, **callback}, report)
@@ -65,12 +66,14 @@ class KafkaReader:
 
         Raises:
             RefusedError: we may not read it.
-            TransientError: the client has failed.
+            TransientError: the client has failed, or the credentials have changed: a new reader takes them up.
             HaltError: a position that was given is no longer in its topic.
         """
         by_topic: dict[str, list[Any]] = {}
         first = self._consumer.poll(wait_ms_max / 1000)
         if first is None:
+            if self._doors.why and self._rotation.due():
+                raise TransientError("the credentials for Kafka have changed")
             return []
         for message in [first, *self._consumer.consume(rows_max - 1, 0)]:
             error = message.error()
@@ -80,6 +83,8 @@ class KafkaReader:
                 self.ended[str(message.topic()), int(message.partition() or 0)] = int(message.offset() or 0)
             elif error.code() == KafkaError._AUTO_OFFSET_RESET:
                 raise HaltError(f"{message.topic()}/{message.partition()}: the position is out of range")
+            elif error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                continue  # the client must name a group, which need not be allowed: nothing is asked of it
             elif (refusal := refused(error, topic=str(message.topic()))) is not None:
                 raise refusal
             elif error.fatal():

@@ -12,16 +12,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from threading import Thread
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from scorer.core.errors import AbortedError, FencedError, TransientError
+from scorer.core.errors import AbortedError, FencedError, RefusedError, TransientError
 from scorer.core.offsets import InFlight
 from scorer.core.ports import Report
 from scorer.core.records import DeadLetter, Outbound
 from scorer.core.transactions import Failure, Verdict, verdict
+from scorer.edges.kafka.calls import Calls
+from scorer.edges.kafka.failures import refused
 from scorer.edges.kafka.producer import KafkaPublisher
 from scorer.edges.kafka.settings import RETRY_BACKOFF_MS
 
@@ -29,6 +30,8 @@ INIT_S_MAX = 5.0
 SLICE_S = 1.0
 """How long one call may take before it is made again. librdkafka advises -1, which waits for ever where a connection
 was cut in the middle: measured, more than 60 s on a transaction that times out after 10."""
+LATE_S_MAX = 1.0
+"""How much longer it is waited for: it does not always keep to the time that it was given, see calls.py."""
 ABORT_S_MAX = 3.0
 RETRY_PAUSE_S = 0.05
 RETRIED_S = 0.8 * RETRY_BACKOFF_MS / 1000
@@ -59,6 +62,7 @@ class KafkaTransactions:
         report: for log lines.
         bytes_max: see KafkaPublisher.
         reached: told by name of the places where the fault tests end the process.
+        group: the consumer group, for messages.
     """
 
     def __init__(
@@ -68,10 +72,13 @@ class KafkaTransactions:
         report: Report,
         bytes_max: Mapping[str, int] | None = None,
         reached: Callable[[str], None] = lambda _: None,
+        *,
+        group: str = "",
     ) -> None:
         self._properties, self._topic, self._report, self._bytes_max = properties, topic, report, bytes_max
-        self._reached = reached
+        self._reached, self._group = reached, group
         self._timeout_s = int(properties["transaction.timeout.ms"]) / 1000
+        self._calls = Calls()
         self._publisher: KafkaPublisher | None = None
         self._opened_s: float | None = None
         self._indefinite = self._fenced = False
@@ -118,26 +125,25 @@ class KafkaTransactions:
     def commit(self, offsets: Mapping[int, int], membership: Any, wait_ms_max: float | None = None) -> None:
         """See ports.Transactions."""
         assert offsets, "the client would take no offsets at all for nothing to do, and commit the rest"
-        producer = self._ready().producer
+        self._ready()
         until_s = self._overdue_s() if wait_ms_max is None else time.monotonic() + wait_ms_max / 1000
         wanted = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
-        self._call("offsets", lambda: producer.send_offsets_to_transaction(wanted, membership, SLICE_S), until_s)
+        self._call("offsets", lambda: self._client.send_offsets_to_transaction(wanted, membership, SLICE_S), until_s)
         self._reached("offsets_sent")
         self._reached("before_commit")
-        self._call("commit", lambda: producer.commit_transaction(SLICE_S), until_s)
+        self._call("commit", lambda: self._client.commit_transaction(SLICE_S), until_s)
         self._reached("after_commit")
         self._opened_s = None
         with suppress(KafkaException):
-            producer.poll(0)
+            self._client.poll(0)
         if self._indefinite:
             self._renew()
 
     def recover(self) -> None:
         """See ports.Transactions."""
         if self._publisher is not None and self._opened_s is not None:
-            producer = self._publisher.producer
             try:
-                self._call("abort", lambda: producer.abort_transaction(SLICE_S), time.monotonic() + ABORT_S_MAX)
+                self._call("abort", lambda: self._client.abort_transaction(SLICE_S), time.monotonic() + ABORT_S_MAX)
                 self._publisher.forget()
             except AbortedError as error:
                 self._report("transaction.producer_renewed", {"why": str(error)})
@@ -150,11 +156,13 @@ class KafkaTransactions:
     def close(self, wait_ms_max: int) -> int:
         """Aborts what is open, so that no reader waits for it. Returns 0: nothing else can be under way."""
         if self._publisher is not None and self._opened_s is not None:
+            wait_s_max = wait_ms_max / 1000
             try:
-                self._publisher.producer.abort_transaction(wait_ms_max / 1000)
-            except KafkaException as error:
+                self._calls.make(lambda: self._client.abort_transaction(wait_s_max), wait_s_max + LATE_S_MAX)
+            except (KafkaException, TimeoutError) as error:
                 self._report("transaction.left_open", {"why": f"the broker aborts it in time: {error.args[0]}"})
         self._give_up()
+        self._calls.close()
         return 0
 
     def _ready(self) -> KafkaPublisher:
@@ -162,6 +170,7 @@ class KafkaTransactions:
 
         Raises:
             TransientError: the coordinator does not answer.
+            RefusedError: we have no right to the id.
             FencedError: see core.transactions.
         """
         if self._fenced:
@@ -170,10 +179,13 @@ class KafkaTransactions:
             made = KafkaPublisher(self._properties, self._report, self._bytes_max, self._on_error, self._on_log)
             self._indefinite = False
             try:
-                made.producer.init_transactions(INIT_S_MAX)
-            except KafkaException as error:
+                self._calls.make(lambda: made.producer.init_transactions(INIT_S_MAX), INIT_S_MAX + LATE_S_MAX)
+            except (KafkaException, TimeoutError) as error:
+                self._calls.let_go(made.let_go())
                 self._strays_s.append(time.monotonic())
-                raise TransientError(f"the transaction coordinator does not answer: {error.args[0]}") from error
+                denied = self._denied(error.args[0]) if isinstance(error, KafkaException) else None
+                what = f"the transaction coordinator does not answer: {error.args[0]}"
+                raise denied or TransientError(what) from error
             with suppress(KafkaException):
                 made.producer.poll(0)
             if self._indefinite:  # the client has asked twice
@@ -181,14 +193,20 @@ class KafkaTransactions:
             self._publisher, self._indefinite = made, False
         return self._publisher
 
+    @property
+    def _client(self) -> Producer:
+        """Never kept in a variable: an exception's frames would keep it after it was let go."""
+        assert self._publisher is not None
+        return self._publisher.producer
+
     def _renew(self) -> None:
         self._report("transaction.producer_renewed", {"why": "a request of the last transaction was not answered"})
         self._give_up()
 
     def _give_up(self) -> None:
         if self._publisher is not None:
-            self._publisher.producer.purge()
-            Thread(target=_bury, args=([self._publisher],), name="burial", daemon=True).start()
+            self._client.purge()
+            self._calls.let_go(self._publisher.let_go())
             self._publisher = None
         self._opened_s = None
 
@@ -202,10 +220,13 @@ class KafkaTransactions:
 
         Raises:
             AbortedError: the transaction is over, or has to be.
+            RefusedError: we have no right to it.
             FencedError: another instance has our id.
         """
         began_s = time.monotonic()
-        while (error := _error_of(call)) is not None:
+        while (error := self._error_of(name, call)) is not None:
+            if (denied := self._denied(error)) is not None:
+                raise denied
             meant, ended = self._judged(name, error)
             if meant is Verdict.RETRY and time.monotonic() > until_s:
                 self._give_up()
@@ -214,6 +235,23 @@ class KafkaTransactions:
                 continue
             raise ended
         self._indefinite |= time.monotonic() - began_s > RETRIED_S
+
+    def _error_of(self, name: str, call: Callable[[], object]) -> KafkaError | None:
+        """What a call fails with, if it does.
+
+        Raises:
+            AbortedError: it does not return.
+        """
+        try:
+            self._calls.make(call, SLICE_S + LATE_S_MAX)
+        except KafkaException as exception:
+            error: KafkaError = exception.args[0]
+            return error
+        except TimeoutError as hung:
+            self._report("transaction.call_failed", {"call": name, "error": str(hung), "verdict": Verdict.RECYCLE.name})
+            self._give_up()
+            raise AbortedError(f"{name}: {hung}") from hung
+        return None
 
     def _judged(self, name: str, error: KafkaError) -> tuple[Verdict, AbortedError | FencedError]:
         """What an error means, and what to raise if it ends the transaction; gives the producer up where due."""
@@ -238,6 +276,10 @@ class KafkaTransactions:
         cause = error.__cause__
         return self._judged(name, cause.args[0])[1] if isinstance(cause, KafkaException) else AbortedError(str(error))
 
+    def _denied(self, error: KafkaError) -> RefusedError | None:
+        name = str(self._properties["transactional.id"])
+        return refused(error, operation="Write", transactional_id=name, group=self._group)
+
     def _failure(self, error: KafkaError) -> Failure:
         now_s = time.monotonic()
         age_s = 0.0 if self._opened_s is None else now_s - self._opened_s
@@ -256,18 +298,3 @@ class KafkaTransactions:
 
     def _on_log(self, text: str) -> None:
         self._indefinite |= left_in_doubt(text)
-
-
-def _error_of(call: Callable[[], object]) -> KafkaError | None:
-    try:
-        call()
-    except KafkaException as exception:
-        error: KafkaError = exception.args[0]
-        return error
-    return None
-
-
-def _bury(held: list[KafkaPublisher]) -> None:
-    """Lets go of a producer where nobody waits for it: its end may take as long as a connection hangs."""
-    time.sleep(SLICE_S)  # until the call that failed has let go of it too
-    held.clear()

@@ -12,7 +12,7 @@ import typer
 
 from scorer.cli import main
 from scorer.cli.exits import ExitCode, exit_code
-from scorer.core.errors import ConfigError, ContractError, HaltError, ScorerError, TransientError
+from scorer.core.errors import ConfigError, ContractError, HaltError, RefusedError, ScorerError, TransientError
 
 HEAVY = ("pyarrow", "onnxruntime", "confluent_kafka", "fastavro", "numpy", "pydantic", "rich", "structlog")
 
@@ -23,6 +23,7 @@ HEAVY = ("pyarrow", "onnxruntime", "confluent_kafka", "fastavro", "numpy", "pyda
         (ConfigError("a"), 3),
         (ContractError("a"), 3),
         (TransientError("a"), 4),
+        (RefusedError("a"), 3),
         (HaltError("a"), 1),
         (ScorerError("a"), 1),
         (ValueError("a"), 1),

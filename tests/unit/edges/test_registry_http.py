@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scorer.core.errors import ConfigError, ContractError, TransientError
+from scorer.core.errors import ConfigError, ContractError, RefusedError, TransientError
 from scorer.edges.registry import HttpRegistry, RegistryAccess
 from tests.unit.edges.registry_stub import Running, serve
 
@@ -101,7 +101,7 @@ def test_of_several_addresses_the_next_is_tried(served: Running) -> None:
 @pytest.mark.parametrize("status", [401, 403])
 def test_refused_credentials_are_the_operators_to_mend(served: Running, status: int) -> None:
     served.registry.answer = status, b'{"error_code": 40101, "message": "who are you"}'
-    with pytest.raises(ConfigError, match=f"HTTP {status}.*registry.user"):
+    with pytest.raises(RefusedError, match=f"HTTP {status}.*registry.username"):
         served.client().text(7)
 
 
@@ -132,7 +132,7 @@ def test_no_message_and_no_log_line_holds_credentials(
     url = f"http://ann:s3cret@127.0.0.1:{served.port}/path"
     access = RegistryAccess(url, user="ann", password="s3cret", timeout_ms=200)
     client = served.client(access.url, user=access.user, password=access.password, timeout_ms=200)
-    with pytest.raises((TransientError, ConfigError, ContractError)) as caught:
+    with pytest.raises((TransientError, ConfigError, ContractError, RefusedError)) as caught:
         client.text(7)
     shown = f"{caught.value}{caught.value.__cause__!r}{client.place}{caplog.text}"
     assert f"127.0.0.1:{served.port}/path" in str(caught.value)
@@ -158,7 +158,7 @@ def test_a_certificate_is_verified_with_the_ca_file(certificate: Path, monkeypat
         served.registry.schemas[7] = {"schema": RECORD}
         url = f"https://127.0.0.1:{served.port}"
         assert served.client(url, ca_file=str(certificate)).text(7) == RECORD
-        with pytest.raises(ConfigError, match=r"is not trusted.*registry.ca_file"):
+        with pytest.raises(RefusedError, match=r"is not trusted.*registry.ca"):
             served.client(url).text(7)
 
 

@@ -260,9 +260,9 @@ def test_a_schema_that_the_registry_cannot_give_whole_is_not_admitted() -> None:
     assert loop.run([5]) == {5: "inadmissible_schema"}
 
 
-def test_refused_credentials_are_the_operators_and_come_through() -> None:
-    loop = Loop(Script(problem=ConfigError("HTTP 401")))
-    with pytest.raises(ConfigError, match="401"):
+def test_a_wrong_address_is_the_operators_and_comes_through() -> None:
+    loop = Loop(Script(problem=ConfigError("HTTP 405")))
+    with pytest.raises(ConfigError, match="405"):
         loop.run([1])
 
 

@@ -1,0 +1,88 @@
+"""Calls of a client that may never return, made in a thread of their own.
+
+librdkafka does not always keep the time that it was given: after a connection was cut in the middle,
+send_offsets_to_transaction with a time-out of one second was seen not to return at all. Such a call costs its client,
+never the process. While it is waited for, signals are heard.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+from confluent_kafka import KafkaException, Producer
+
+NUDGE_S = 1.0
+STUCK_S_MAX = 600.0
+"""How often, and for how long, a client is asked in which a call is stuck."""
+
+Work = Callable[[], object]
+
+
+class Calls:
+    """Makes one call at a time. Driven by one thread."""
+
+    def __init__(self) -> None:
+        self._thread: Thread | None = None
+        self._stuck: Thread | None = None
+        self._asked: SimpleQueue[Work | None] | None = None
+        self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def make(self, work: Work, wait_s_max: float) -> None:
+        """Makes a call and waits for its end; raises what it raises.
+
+        Raises:
+            TimeoutError: it has not returned. It is left to itself, with its thread; the next call has a new one.
+        """
+        if self._asked is None:
+            self._asked, self._ended = SimpleQueue(), SimpleQueue()
+            self._thread = Thread(target=_serve, args=(self._asked, self._ended), name="calls", daemon=True)
+            self._thread.start()
+        self._asked.put(work)
+        try:
+            error = self._ended.get(timeout=wait_s_max)
+        except Empty:
+            self.close()
+            self._stuck = self._thread
+            raise TimeoutError(f"a call of the client has not returned in {wait_s_max:.0f} s") from None
+        if error is not None:
+            raise error
+
+    def let_go(self, client: Producer) -> None:
+        """Ends a client where nobody waits for it: its end takes as long as a connection hangs.
+
+        A call that is stuck in it returns when the client connects again, and that is what a question about topics
+        makes it do; until then it would keep its threads and sockets.
+        """
+        stuck, self._stuck = self._stuck, None
+        Thread(target=_bury, args=([client], stuck), name="burial", daemon=True).start()
+
+    def close(self) -> None:
+        """Lets the thread end, once it can."""
+        if self._asked is not None:
+            self._asked.put(None)
+            self._asked = None
+
+
+def _serve(asked: SimpleQueue[Work | None], ended: SimpleQueue[BaseException | None]) -> None:
+    while (work := asked.get()) is not None:
+        try:
+            work()
+        except BaseException as error:
+            ended.put(error)
+        else:
+            ended.put(None)
+        del work  # it holds the client
+
+
+def _bury(held: list[Producer], stuck: Thread | None) -> None:
+    time.sleep(NUDGE_S)  # until the call that failed has let go of it too
+    until_s = time.monotonic() + STUCK_S_MAX
+    while stuck is not None and stuck.is_alive() and time.monotonic() < until_s:
+        with suppress(KafkaException):
+            held[0].list_topics(timeout=NUDGE_S)
+        stuck.join(NUDGE_S)
+    held.clear()

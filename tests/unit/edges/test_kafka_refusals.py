@@ -1,0 +1,77 @@
+"""What brokers refuse is named; credentials in files are noticed when they change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaError
+
+from scorer.core.errors import ConfigError, RefusedError, TransientError
+from scorer.edges.kafka import credentials
+from scorer.edges.kafka.credentials import Rotation, current, reread
+from scorer.edges.kafka.failures import failure_of, is_shut, missing, refused
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, "Write on topic t. Grant it: .* --operation Write --topic t$"),
+        (KafkaError.GROUP_AUTHORIZATION_FAILED, "Read on group g. Grant it: .* --operation Read --group g$"),
+        (
+            KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+            "Write on transactional-id i. .* --operation Write --transactional-id i$",
+        ),
+        (
+            KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+            "IdempotentWrite on cluster. .* --operation IdempotentWrite --cluster$",
+        ),
+        (KafkaError._AUTHENTICATION, "refuses the credentials: .* sasl.password"),
+        (KafkaError._SSL, "Look at"),
+    ],
+)
+def test_a_refusal_names_what_is_missing_and_what_grants_it(code: int, says: str) -> None:
+    error = refused(KafkaError(code), operation="Write", topic="t", group="g", transactional_id="i")
+    with pytest.raises(RefusedError, match=says):
+        raise error or AssertionError("no refusal")
+
+
+def test_any_other_error_is_no_refusal() -> None:
+    assert refused(KafkaError(KafkaError._TRANSPORT)) is None
+    assert isinstance(failure_of(KafkaError(KafkaError._FAIL), "t"), TransientError)
+    assert not is_shut(KafkaError(KafkaError._TRANSPORT, "Connection refused"))
+
+
+def test_a_broker_that_refuses_our_certificate_has_shut_us_out_though_the_client_calls_it_a_broken_connection() -> None:
+    text = "ssl://h:1/1: Receive failed: error:0A000416:SSL routines::ssl/tls alert certificate unknown"
+    assert is_shut(KafkaError(KafkaError._TRANSPORT, text))
+
+
+def test_several_rights_of_one_resource_are_one_command() -> None:
+    said = missing([("topic", "t", "Read"), ("topic", "t", "DescribeConfigs"), ("group", "g", "Read")])
+    assert "Read on topic t, DescribeConfigs on topic t, Read on group g" in said
+    assert said.count("kafka-acls --add") == 2
+    assert "--operation Read --operation DescribeConfigs --topic t" in said
+
+
+def test_a_password_that_stands_otherwise_in_its_file_by_now_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "LOOK_EVERY_S", 0.0)
+    file = tmp_path / "password"
+
+    def read() -> str:
+        if not file.exists():
+            raise ConfigError("no file")
+        return file.read_text()
+
+    file.write_text("old")
+    properties = {"sasl.username": "u", "sasl.password": reread(read)}
+    rotation = Rotation(properties)
+    assert not rotation.due()
+    file.unlink()
+    assert not rotation.due(), "it is being replaced"
+    file.write_text("new")
+    assert rotation.due()
+    assert current(properties) == {"sasl.username": "u", "sasl.password": "new"}
+    assert not Rotation({"sasl.password": "of a variable"}).due()
