@@ -283,12 +283,11 @@ class Settings(Table):
         Raises:
             ConfigError: there is none; the message says which there are.
         """
-        for stream in self.streams:
-            if stream.name == name:
-                return stream
-        names = [stream.name for stream in self.streams]
-        there = f"there are {', '.join(names)}" if names else "no stream is configured"
-        raise ConfigError(f"there is no stream {name}{did_you_mean(name, names) or f'; {there}'}")
+        found = {stream.name: stream for stream in self.streams}
+        if name in found:
+            return found[name]
+        there = f"there are {', '.join(found)}" if found else "no stream is configured"
+        raise ConfigError(f"there is no stream {name}{did_you_mean(name, list(found)) or f'; {there}'}")
 
 
 def _plain(value: KafkaValue) -> str | int | float | bool:

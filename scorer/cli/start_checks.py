@@ -55,6 +55,7 @@ def _needs(settings: Settings, stream: Stream) -> list[Need]:
         Need("topic", stream.from_topic, ("Read", "DescribeConfigs")),
         Need("topic", stream.to_topic, written),
         Need("topic", stream.dead_letters, written),
+        Need("topic", settings.deployments.topic, ("Read", "Write")),
         Need("group", f"{settings.group}.{stream.name}", ("Read",)),
     ]
 

@@ -109,7 +109,7 @@ def encode_entry(entry: Entry, schema: WriterSchema, scorer_version: str) -> byt
         "scorer_version": scorer_version,
     }
     if isinstance(entry, Intent):
-        own |= {"kind": INTENT, "place": entry.place, "why": entry.why, "effective_at": entry.effective_ms}
+        own |= {"kind": INTENT, "place": entry.place, "why": entry.why, "effective_from": entry.effective_ms}
         own |= {"source_topic_id": ""}
     else:
         own |= {"kind": ACTIVATED, "place": "", "why": "", "intent_offset": entry.intent if entry.intent >= 0 else None}
@@ -133,7 +133,7 @@ def entry_of(record: Mapping[str, Any], number: int) -> Entry:
             record["why"],
             record["said_at"],
             record["source_topic"],
-            record["effective_at"],
+            record["effective_from"],
             number,
         )
     intent = record["intent_offset"]

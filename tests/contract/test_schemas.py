@@ -18,6 +18,7 @@ from scorer.local.events import KEYS, OUTPUTS, TOPICS
 FOLDER = Path(__file__).parents[2] / "schemas"
 FILES = sorted(path.name for path in FOLDER.glob("*.avsc"))
 EVENTS = [name for name in FILES if name.startswith("events.")]
+DEPLOYMENTS = "scorer.deployments.avsc"
 PREDICTIONS = [name for name in FILES if name.startswith("predictions.")]
 INDEXED: list[dict[str, Any]] = json.loads((FOLDER / INDEX).read_text())
 TIMES = ("occurred_at", "scored_at", "source_timestamp")
@@ -81,7 +82,7 @@ def test_names_are_lower_case_words_and_the_namespace_is_the_topics_first_word(n
 def test_times_are_moments_in_milliseconds(name: str) -> None:
     moment = {"type": "long", "logicalType": "timestamp-millis"}
     found = {key: kind for key, kind in named(name).items() if key in TIMES or key.endswith("_at")}
-    assert "occurred_at" in found
+    assert {"occurred_at", "said_at"} & found.keys()
     assert found == dict.fromkeys(found, moment)
     logical = {node.logical for _, node in walk(writer_schema(1, (FOLDER / name).read_text()).root)}
     assert logical == {"", "timestamp-millis"}
@@ -144,7 +145,10 @@ def test_the_index_agrees_with_the_folder() -> None:
 
 def test_the_index_promises_what_setup_asks_of_a_real_registry() -> None:
     found = {entry["file"]: entry["compatibility"] for entry in INDEXED}
-    assert found == {**dict.fromkeys(EVENTS, "BACKWARD"), **dict.fromkeys(PREDICTIONS, "FULL_TRANSITIVE")}
+    assert found == {
+        **dict.fromkeys(EVENTS, "BACKWARD"),
+        **dict.fromkeys([*PREDICTIONS, DEPLOYMENTS], "FULL_TRANSITIVE"),
+    }
 
 
 def test_the_folder_answers_as_a_registry_with_each_id_for_its_file() -> None:

@@ -51,14 +51,24 @@ def topics_made(load: Load, text: str, admin: Admin, partitions: int = 4, replic
     return made
 
 
-def test_each_stream_gets_its_three_topics(load: Load) -> None:
+def test_each_stream_gets_its_three_topics_and_all_have_one_for_their_deployments(load: Load) -> None:
     admin = Admin()
     made = topics_made(load, LEAD + LOGIN, admin, 6, 3)
     assert made == [
         *("events.new-lead", "predictions.lead-score", "events.login", "predictions.recommendation"),
-        *("events.new-lead.dead-letter", "events.login.dead-letter"),
+        *("scorer.deployments", "events.new-lead.dead-letter", "events.login.dead-letter"),
     ]
-    assert {(topic.partitions, topic.replication) for topic in admin.made} == {(6, 3)}
+    assert {topic.replication for topic in admin.made} == {3}
+    assert {topic.partitions for topic in admin.made if topic.name != "scorer.deployments"} == {6}
+
+
+def test_deployments_are_kept_for_ever_in_one_order(load: Load) -> None:
+    admin = Admin()
+    topics_made(load, LEAD, admin, 6, 3)
+    (topic,) = (topic for topic in admin.made if topic.name == "scorer.deployments")
+    assert topic.partitions == 1
+    kept = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", "min.insync.replicas": "2"}
+    assert topic.settings == kept
 
 
 def test_a_dead_letter_topic_takes_an_event_of_any_size_and_its_headers(load: Load) -> None:
@@ -69,6 +79,7 @@ def test_a_dead_letter_topic_takes_an_event_of_any_size_and_its_headers(load: Lo
 
 def test_topics_that_are_there_stay_as_they_are(load: Load) -> None:
     there = {"events_new__lead": 1, "predictions_lead__score": 2, "events_new__lead_dead__letter": 3}
+    there["scorer_deployments"] = 4
     admin = Admin(**there)
     assert topics_made(load, LEAD, admin) == []
     assert admin.made == []
@@ -94,7 +105,7 @@ def test_a_topic_that_was_made_and_is_not_to_be_seen_yet_is_waited_for_and_told_
     with pytest.raises(TransientError, match=r"topic events\.new-lead is not there yet"):
         _make_topics(load(LEAD).settings, admin, 4, -1, made)  # type: ignore[arg-type]
     _make_topics(load(LEAD).settings, admin, 4, -1, made)  # type: ignore[arg-type]
-    assert made == ["events.new-lead", "predictions.lead-score", "events.new-lead.dead-letter"]
+    assert made == ["events.new-lead", "predictions.lead-score", "scorer.deployments", "events.new-lead.dead-letter"]
 
 
 @pytest.fixture
@@ -106,6 +117,7 @@ def bundles(tmp_path: Path) -> None:
 def test_an_events_schema_grows_backward_and_a_predictions_in_both_directions(load: Load) -> None:
     found = {subject: (json.loads(text)["name"], kind) for subject, text, kind in _entries(load(LEAD).settings, None)}
     assert found == {
+        "scorer.deployments-value": ("Deployment", "FULL_TRANSITIVE"),
         "events.new-lead-value": ("NewLead", "BACKWARD"),
         "predictions.lead-score-value": ("LeadScore", "FULL_TRANSITIVE"),
     }
@@ -115,13 +127,14 @@ def test_an_events_schema_grows_backward_and_a_predictions_in_both_directions(lo
 def test_a_topic_of_two_streams_is_registered_once(load: Load) -> None:
     second = LEAD.replace('"lead"', '"again"').replace('to = "predictions.lead-score"', 'to = "again"')
     subjects = [subject for subject, _, _ in _entries(load(LEAD + second).settings, None)]
-    assert subjects == ["events.new-lead-value", "predictions.lead-score-value", "again-value"]
+    assert subjects[1:] == ["events.new-lead-value", "predictions.lead-score-value", "again-value"]
 
 
 @pytest.mark.usefixtures("bundles")
 def test_a_topic_of_another_name_gets_the_schema_that_the_contract_names(load: Load, tmp_path: Path) -> None:
     renamed = LEAD.replace('to = "predictions.lead-score"', 'to = "scores"')
     assert [subject for subject, _, _ in _entries(load(renamed).settings, None)] == [
+        "scorer.deployments-value",
         "events.new-lead-value",
         "scores-value",
     ]
