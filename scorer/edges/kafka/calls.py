@@ -7,6 +7,7 @@ never the process. While it is waited for, signals are heard.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from threading import Thread
 
 from confluent_kafka import KafkaException, Producer
 
+SLICE_S = 0.2
 NUDGE_S = 1.0
 STUCK_S_MAX = 600.0
 """How often, and for how long, a client is asked in which a call is stuck."""
@@ -42,12 +44,15 @@ class Calls:
             self._thread = Thread(target=_serve, args=(self._asked, self._ended), name="calls", daemon=True)
             self._thread.start()
         self._asked.put(work)
-        try:
-            error = self._ended.get(timeout=wait_s_max)
-        except Empty:
+        for _ in range(math.ceil(wait_s_max / SLICE_S)):
+            # Slices, for a process that was stopped meanwhile: its call has had no time either.
+            with suppress(Empty):
+                error = self._ended.get(timeout=SLICE_S)
+                break
+        else:
             self.close()
             self._stuck = self._thread
-            raise TimeoutError(f"a call of the client has not returned in {wait_s_max:.0f} s") from None
+            raise TimeoutError(f"a call of the client has not returned in {wait_s_max:.0f} s")
         if error is not None:
             raise error
 
