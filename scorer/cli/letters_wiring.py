@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Event
 
+from scorer.cli.rollout_wiring import live_recipe
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.start_checks import written_bytes_max
-from scorer.cli.wiring import CLOSE_MS_MAX, open_registry, recipe_of
+from scorer.cli.wiring import CLOSE_MS_MAX, open_registry
 from scorer.core.dissect import Dissection, dissect
 from scorer.core.errors import ContractError, TransientError
 from scorer.core.letters import Letter, Place, Stored, letter_of
 from scorer.core.ports import Report
 from scorer.core.schema import writer_schema
 from scorer.core.wire import PREFIX_BYTES, split_frames
-from scorer.edges.bundles import read_bundle
 from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.extents import TopicExtents
 from scorer.edges.kafka.producer import OVERHEAD_BYTES, KafkaPublisher
@@ -121,7 +120,7 @@ def redrive(
         TransientError: an outage.
     """
     registry = open_registry(settings, report)
-    recipe = recipe_of(settings, stream, registry, read_bundle(Path(stream.bundle)))
+    recipe = live_recipe(settings, stream, registry, reading.stop, report)
     bytes_max = written_bytes_max(settings, stream, report)
     publisher: KafkaPublisher | None = None
     if not dry_run:

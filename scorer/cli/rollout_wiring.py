@@ -93,6 +93,23 @@ def intent_for(
     )
 
 
+def live_recipe(settings: Settings, stream: Stream, registry: Registry, stop: Event, report: Report) -> Recipe:
+    """What scores a stream now: the newest bundle that is live on any partition, else that of the settings.
+
+    Raises:
+        ConfigError, ContractError: it cannot be had, or cannot serve.
+        TransientError: Kafka or the registry does not answer.
+    """
+    rollout = open_rollout(settings, stream, registry, stop, report)
+    try:
+        rollout.read_all()
+    finally:
+        rollout.log.close()
+    live = {each.bundles[start] for each in rollout.history.spans.values() for start in each.starts}
+    found = [each for _, each in sorted(rollout.history.intents.items()) if each.bundle in live]
+    return load_recipe(settings, stream, registry, found[-1] if found else rollout.first)
+
+
 def load_recipe(settings: Settings, stream: Stream, registry: SubjectRegistry, intent: Intent) -> Recipe:
     """Loads, proves and warms the bundle of an intent; see loading.Load."""
     places = [Path(intent.place)]

@@ -60,6 +60,9 @@ class Log(Protocol):
     def position(self) -> int:
         """The offset up to which it has been read."""
 
+    def close(self) -> None:
+        """Ends reading; the next call begins again where it was."""
+
 
 @dataclass(slots=True)
 class DeploymentLog:
@@ -101,7 +104,7 @@ class DeploymentLog:
         return self._opened().ends().get((self.topic, PARTITION), 0)
 
     def close(self) -> None:
-        """Ends reading; the next call begins again where it was."""
+        """See Log."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None

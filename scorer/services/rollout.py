@@ -167,7 +167,8 @@ class Rollout:
                 self.stop.wait(wait / 1000)
             except Exception as error:
                 self.failure = error
-                return
+                break
+        self.log.close()
 
     def look(self) -> None:
         """Reads on, up to the end where that was asked for.

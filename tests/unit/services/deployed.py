@@ -56,3 +56,6 @@ class WorldLog:
 
     def end(self) -> int:
         return len(self.world.deployments)
+
+    def close(self) -> None:
+        """Nothing is open."""
