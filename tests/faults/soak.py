@@ -92,7 +92,7 @@ def _weather(here: Scene, plan: Plan, chance: random.Random) -> tuple[list[Sampl
 
 
 def _settle(here: Scene, samples: list[Sample]) -> None:
-    """Waits for what the last faults have left on its way out: clients whose calls hang are let go in the background."""
+    """Waits for what the last faults have left on its way out: clients whose calls hang are let go of meanwhile."""
     pid, until_s = here.fleet.workers["a"].pid, time.monotonic() + SETTLE_S
     first = samples[: max(1, len(samples) // 4)]
     descriptors = statistics.median(each.descriptors for each in first) + MORE_MAX
