@@ -38,8 +38,10 @@ def worker(
     configure(settings.log.level, settings.log.format)
     if len(chosen) > 1:
         raise typer.Exit(_supervise([stream.name for stream in chosen], config, sets, settings.shutdown.grace_ms_max))
+    from scorer.edges.machine import end_with_parent, few_arenas
+
+    few_arenas()
     from scorer.cli.worker_wiring import run_stream
-    from scorer.edges.machine import end_with_parent
 
     if os.environ.get(SUPERVISED):
         end_with_parent()

@@ -26,6 +26,7 @@ LONG_S = 1_200
 SHORT_SHARE = 20
 """How much more a shorter one may show: a producer that is never let go shows more."""
 MORE_MAX = 3
+SETTLE_S = 120.0
 RECORDS_MAX = 360_000
 """The oracle keeps all of them in memory."""
 
@@ -50,6 +51,7 @@ def soaked(plan: Plan, kafka: FaultKafka, folder: Path, delivery: str) -> Figure
         here.registry.up()
         here.moves(60)
         warm = samples[int(len(samples) * WARM_SHARE) :]
+        _settle(here, warm)
         slope_mb = 600 * _slope([each.at_s for each in warm], [each.rss_mb for each in warm])
         grown = {
             "descriptors": _growth([each.descriptors for each in warm]),
@@ -87,6 +89,19 @@ def _weather(here: Scene, plan: Plan, chance: random.Random) -> tuple[list[Sampl
             time.sleep(2.0)
         recovered.append(here.moves(60))
     return samples, hits, recovered
+
+
+def _settle(here: Scene, samples: list[Sample]) -> None:
+    """Waits for what the last faults have left on its way out: clients whose calls hang are let go of meanwhile."""
+    pid, until_s = here.fleet.workers["a"].pid, time.monotonic() + SETTLE_S
+    first = samples[: max(1, len(samples) // 4)]
+    descriptors = statistics.median(each.descriptors for each in first) + MORE_MAX
+    threads = statistics.median(each.threads for each in first) + MORE_MAX
+    while time.monotonic() < until_s:
+        samples.append(_sample(pid))
+        if samples[-1].descriptors <= descriptors and samples[-1].threads <= threads:
+            return
+        time.sleep(2.0)
 
 
 def _sample(pid: int) -> Sample:
@@ -168,6 +183,5 @@ def _quarters(samples: Sequence[Sample]) -> str:
 
 
 def _growth(counts: Sequence[int]) -> float:
-    """Median of the last quarter over that of the first."""
-    quarter = max(1, len(counts) // 4)
-    return statistics.median(counts[-quarter:]) - statistics.median(counts[:quarter])
+    """The last count over the median of the first quarter: what is left once all is quiet."""
+    return counts[-1] - statistics.median(counts[: max(1, len(counts) // 4)])

@@ -39,15 +39,15 @@ def m2_commit_before_producing() -> None:
     from scorer.core.errors import TransientError
     from scorer.services.worker import Worker
 
-    publish = Worker._publish
+    score = Worker._score
 
-    def committed_first(self: Any, batch: Any, *more: Any) -> Any:
+    def committed_first(self: Any, source: Any, batch: Any, *more: Any, **named: Any) -> Any:
         with suppress(TransientError):  # a rebalance is going on
-            self.source.commit(batch.next_offsets, wait=True)
-        self.source._taken.clear()  # so that the places around a commit are still reached
-        return publish(self, batch, *more)
+            source.commit(batch.next_offsets, wait=True)
+        source._taken.clear()  # so that the places around a commit are still reached
+        return score(self, source, batch, *more, **named)
 
-    Worker._publish = committed_first  # type: ignore[method-assign]
+    Worker._score = committed_first  # type: ignore[method-assign]
 
 
 def m3_do_not_rewind_after_an_abort() -> None:
@@ -78,14 +78,14 @@ def m5_score_records_of_partitions_that_are_gone() -> None:
     """What was read is scored, whoever owns it by now."""
     from scorer.core.offsets import Ledger
     from scorer.edges.kafka.consumer import KafkaSource
-    from scorer.services.worker import Worker
+    from scorer.services import output
 
     def keep(self: Any, messages: list[Any]) -> None:
         self._disowned = set()
         self._gathered += [message for message in messages if message.error() is None]
 
     KafkaSource._keep = keep  # type: ignore[method-assign]
-    Worker._still_ours = lambda *given: given[2]  # type: ignore[method-assign]
+    output._still_ours = lambda *given: given[2]
     Ledger.holds = lambda *given: given[1] in given[0].generations  # type: ignore[method-assign]
 
 
