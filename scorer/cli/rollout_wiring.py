@@ -94,7 +94,7 @@ def intent_for(
 
 
 def live_recipe(settings: Settings, stream: Stream, registry: Registry, stop: Event, report: Report) -> Recipe:
-    """What scores a stream now: the newest bundle that is live on any partition, else that of the settings.
+    """What is to score a stream now: the newest deployment that is in effect, else the bundle of the settings.
 
     Raises:
         ConfigError, ContractError: it cannot be had, or cannot serve.
@@ -105,8 +105,9 @@ def live_recipe(settings: Settings, stream: Stream, registry: Registry, stop: Ev
         rollout.read_all()
     finally:
         rollout.log.close()
-    live = {each.bundles[start] for each in rollout.history.spans.values() for start in each.starts}
-    found = [each for _, each in sorted(rollout.history.intents.items()) if each.bundle in live]
+    now_ms = rollout.clock.now_ms()
+    intents = [each for _, each in sorted(rollout.history.intents.items())]
+    found = [each for each in intents if each.effective_ms is None or each.effective_ms <= now_ms]
     return load_recipe(settings, stream, registry, found[-1] if found else rollout.first)
 
 

@@ -16,7 +16,7 @@ from tests.harness.claims import scored_once
 from tests.harness.events import encoder, sampled
 from tests.harness.lead_stream import LeadStream
 from tests.harness.poison import RECURSIVE, SKIPPED, VALUE_BYTES_MAX, Writers, kinds_of, nullable
-from tests.harness.topics import ROOT, Raw, fresh_group, register, shipped_schema, stream_topics
+from tests.harness.topics import DEPLOYMENTS, ROOT, Raw, fresh_group, register, shipped_schema, stream_topics
 from tests.harness.workers import scorer, worker, write_settings
 from tests.harness.workers import stream as table
 from tests.oracle.record import Record
@@ -42,7 +42,7 @@ class Rejected:
     Attributes:
         stream: its surroundings; the registry is the one that knows every schema.
         config: settings with that registry.
-        wider: the same with a bundle that takes ages up to 150.
+        wider: a bundle that takes ages up to 150.
         sources: events by partition and offset.
         kinds: the name of each bad one; "later" and "old" are those that can be helped.
         reasons: what the live run said of them.
@@ -58,6 +58,19 @@ class Rejected:
     def of(self, *kinds: str) -> list[Raw]:
         """The events of these kinds."""
         return [self.sources[place] for place, kind in self.kinds.items() if kind in kinds]
+
+    @contextmanager
+    def deployed(self, bundle: Path) -> Iterator[None]:
+        """Another bundle is deployed until the block is left."""
+        self._command("deploy", "lead", str(bundle))
+        try:
+            yield
+        finally:
+            self._command("rollback", "lead")
+
+    def _command(self, *command: str) -> None:
+        done = scorer(*command, "--config", str(self.config), cwd=self.config.parent)
+        assert done.returncode == 0, done.stderr
 
     def run(self, command: str, *arguments: str, code: int = 0, config: Path | None = None) -> Any:
         """Runs a command with --json on the stream, and returns what it says."""
@@ -103,7 +116,7 @@ def rejected_leads(kafka: str, registry: str, folder: Path) -> Iterator[Rejected
         assert len(stream.letters()) == len(reasons)
         scored_once(stream.predictions(), [each for place, each in sources.items() if place not in kinds])
         config = settings("scorer.toml", BUNDLE, registry)
-        yield Rejected(stream, config, settings("wider.toml", _wider(folder), registry), sources, kinds, reasons)
+        yield Rejected(stream, config, _wider(folder), sources, kinds, reasons)
 
 
 def source_of(letter: Raw) -> Place:
@@ -124,6 +137,7 @@ def _schemas(registry: str, events: str, predictions: str) -> Schemas:
         "later": (events, later),
         "foreign": (f"{events}.foreign", shipped_schema("events.login")),
         "recursive": (f"{events}.recursive", RECURSIVE),
+        "deployments": (DEPLOYMENTS, shipped_schema(DEPLOYMENTS)),
     }
     return {name: (register(registry, topic, raw), raw, f"{topic}-value") for name, (topic, raw) in wanted.items()}
 

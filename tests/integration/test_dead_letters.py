@@ -61,12 +61,13 @@ def test_records_whose_schema_was_registered_later_get_the_ids_and_scores_of_the
 def test_a_bundle_that_takes_more_lets_pass_what_an_earlier_one_refused(rejected: Rejected) -> None:
     events, predictions, _ = rejected.contents()
     refused = [place for place, reason in rejected.reasons.items() if reason == "out_of_range"]
-    found = rejected.run("redrive", "--reason", "out_of_range", code=5, config=rejected.wider)
+    with rejected.deployed(rejected.wider):
+        found = rejected.run("redrive", "--reason", "out_of_range", code=5)
     assert (found["records"], found["passed"]) == (len(refused), OLD + PER_KIND)
     after = rejected.contents()
     assert after[0] == events
     passed = rejected.of("old", "a number over its range")
-    _are_right(rejected, _added(predictions, after[1]), passed, rejected.wider.parent / "lead-2")
+    _are_right(rejected, _added(predictions, after[1]), passed, rejected.wider)
 
 
 def test_doing_it_twice_gives_the_same_ids_and_scores(rejected: Rejected) -> None:

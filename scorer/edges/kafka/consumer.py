@@ -20,7 +20,7 @@ from scorer.edges.kafka.credentials import Rotation
 from scorer.edges.kafka.failures import failure_of, is_shut, refused, shut
 from scorer.edges.kafka.messages import as_batch, made, partition_of, sparingly
 from scorer.edges.kafka.positions import Stored, committed, lost_range, starting
-from scorer.edges.kafka.starts import Starts
+from scorer.edges.kafka.starts import Member, Starts
 
 ASK_EVERY_S = 1.0
 ASK_S_MAX = 0.5
@@ -134,9 +134,9 @@ class KafkaSource:
         taken_meanwhile, self._taken = self._taken, {}
         return taken_meanwhile
 
-    def membership(self) -> Any:
+    def membership(self) -> Member:
         """See ports.Source. It is new after each rebalance, so it is never kept."""
-        return self._consumer.consumer_group_metadata()
+        return Member(self._consumer.consumer_group_metadata(), self._counted)
 
     def unfinished(self) -> Mapping[int, int]:
         """See ports.Lagging."""

@@ -7,6 +7,8 @@ taken, cleared when it is left in good order, and gone with the next commit that
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
@@ -15,6 +17,25 @@ from scorer.edges.kafka.positions import recorded
 
 END_S_MAX = 2.0
 """A count that cannot be cleared costs a slow start at worst, and leaving has a budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Who a source is in its group, for a transaction.
+
+    Attributes:
+        metadata: confluent_kafka's.
+        counted: the source's starts, if they are counted.
+    """
+
+    metadata: Any
+    counted: Starts | None = None
+
+    def sent(self, topic: str, offsets: Mapping[int, int]) -> tuple[list[TopicPartition], Any]:
+        """Offsets to commit, and by whom."""
+        kept = None if self.counted is None else self.counted.kept
+        wanted = [TopicPartition(topic, each, at, kept(each, at) if kept else "") for each, at in offsets.items()]
+        return wanted, self.metadata
 
 
 class Starts:
@@ -60,6 +81,12 @@ class Starts:
         if stand:
             consumer.commit(offsets=stand, asynchronous=False)
         self.forget(partitions)
+
+    def kept(self, partition: int, offset: int) -> str:
+        """The metadata of a commit that does not move an offset: a count stands until one does."""
+        if self._marked.get(partition) != offset:
+            return ""
+        return mark(self.unfinished.get(partition, 0) + 1)
 
     def forget(self, partitions: Sequence[int]) -> None:
         """These are no longer ours."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from scorer.core.errors import AbortedError, FencedError, RefusedError, TransientError
 from scorer.core.offsets import InFlight
@@ -127,8 +127,8 @@ class KafkaTransactions:
         assert offsets, "the client would take no offsets at all for nothing to do, and commit the rest"
         self._ready()
         until_s = self._overdue_s() if wait_ms_max is None else time.monotonic() + wait_ms_max / 1000
-        wanted = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
-        self._call("offsets", lambda: self._client.send_offsets_to_transaction(wanted, membership, SLICE_S), until_s)
+        wanted, member = membership.sent(self._topic, offsets)
+        self._call("offsets", lambda: self._client.send_offsets_to_transaction(wanted, member, SLICE_S), until_s)
         self._reached("offsets_sent")
         self._reached("before_commit")
         self._call("commit", lambda: self._client.commit_transaction(SLICE_S), until_s)

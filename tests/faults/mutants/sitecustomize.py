@@ -62,6 +62,7 @@ def m4_commit_as_nobody_in_particular() -> None:
     from confluent_kafka import Consumer
 
     from scorer.edges.kafka.consumer import KafkaSource
+    from scorer.edges.kafka.starts import Member
 
     init, strangers = KafkaSource.__init__, []
 
@@ -71,7 +72,7 @@ def m4_commit_as_nobody_in_particular() -> None:
         strangers.append(Consumer({name: properties[name] for name in named}))
 
     KafkaSource.__init__ = made  # type: ignore[method-assign]
-    KafkaSource.membership = lambda _: strangers[-1].consumer_group_metadata()  # type: ignore[method-assign]
+    KafkaSource.membership = lambda _: Member(strangers[-1].consumer_group_metadata())  # type: ignore[method-assign]
 
 
 def m5_score_records_of_partitions_that_are_gone() -> None:
