@@ -156,7 +156,8 @@ def test_the_check_refuses_a_wrong_contract_and_names_what_is_wrong(
 
 def test_a_worker_refuses_to_start_on_the_same_grounds(shop: Shop, tmp_path: Path) -> None:
     wrong = _spoilt(shop.bundle, tmp_path, ('"usage.minutes"', '"plan"'))
-    more = (f"registry.cache={shop.folder / 'cache'}", "metrics.port=-1", f"streams.churn.bundle={wrong}")
+    own = ("group=another", "metrics.port=-1")  # a group without deployments begins with the bundle of the settings
+    more = (*own, f"registry.cache={shop.folder / 'cache'}", f"streams.churn.bundle={wrong}")
     refused = scorer("worker", *(word for each in more for word in ("--set", each)), cwd=shop.folder)
     assert refused.returncode == 3
     assert "plan is a text, the model takes float32" in refused.stderr

@@ -24,6 +24,7 @@ from tests.harness.topics import (
     Headers,
     Raw,
     Topics,
+    fresh_group,
     members,
     register,
     send,
@@ -187,18 +188,20 @@ def test_a_worker_without_topics_or_schemas_does_not_start_and_says_what_to_run(
 ) -> None:
     mark = uuid.uuid4().hex
     nowhere = Topics(f"events.{mark}", f"predictions.{mark}", f"letters.{mark}")
-    config = write_settings(
-        tmp_path, kafka=kafka, registry=registry, group="g", streams=[stream("lead", "lead/1", nowhere)]
-    )
-    ended = scorer("worker", "--config", str(config), cwd=tmp_path)
-    assert ended.returncode == 3
-    assert f"no schema is registered for {nowhere.events}-value; run: scorer setup" in ended.stderr
-    register(registry, nowhere.events, shipped_schema("events.new-lead"))
-    register(registry, nowhere.predictions, shipped_schema("predictions.lead-score"))
-    ended = scorer("worker", "--config", str(config), cwd=tmp_path)
-    assert ended.returncode == 3
     lacking = f"{nowhere.events}, {nowhere.predictions}, {nowhere.letters}"
-    assert f"Kafka has no topic {lacking}; run: scorer setup" in ended.stderr
+    assert f"Kafka has no topic {lacking}; run: scorer setup" in _refused(kafka, registry, tmp_path, nowhere)
+    with stream_topics(kafka) as there:
+        wanted = f"no schema is registered for {there.events}-value; run: scorer setup"
+        assert wanted in _refused(kafka, registry, tmp_path, there)
+
+
+def _refused(kafka: str, registry: str, folder: Path, topics: Topics) -> str:
+    """What a worker says that does not start."""
+    streams = [stream("lead", "lead/1", topics)]
+    config = write_settings(folder, kafka=kafka, registry=registry, group=fresh_group(), streams=streams)
+    ended = scorer("worker", "--config", str(config), cwd=folder)
+    assert ended.returncode == 3
+    return ended.stderr
 
 
 def test_a_worker_does_not_start_if_a_registered_version_lacks_a_field_that_its_model_demands(
