@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from scorer.core.ports import Report
 from scorer.core.sandbox import mark, starts_of
 from scorer.edges.kafka.positions import recorded
 
@@ -60,6 +61,13 @@ class Starts:
         if stand:
             consumer.commit(offsets=stand, asynchronous=False)
         self.forget(partitions)
+
+    def end_well(self, consumer: Consumer, partitions: Sequence[int], report: Report) -> None:
+        """The same; where the broker does not take it, `report` is told."""
+        try:
+            self.end(consumer, partitions)
+        except KafkaException as error:
+            report("kafka.commit_failed", {"error": str(error.args[0])})
 
     def forget(self, partitions: Sequence[int]) -> None:
         """These are no longer ours."""
