@@ -235,9 +235,7 @@ def measured_per_s(
                 if not len(taken):
                     continue
                 frames = split_frames(taken.values, bytes_max)
-                known = schemas.resolve(
-                    frames.groups, clock.ticks_ms, stop, lambda found: stop.wait(found.wait_ms / 1e3)
-                )
+                known = schemas.resolve(frames.groups, clock.ticks_ms, stop, waits)
                 if known is None:
                     return None
                 for part, recipe in planner.plan(taken, taken.next_offsets).parts:

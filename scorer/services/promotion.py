@@ -118,8 +118,9 @@ class Promotion:
             try:
                 self.delivery.recover()
                 self.delivery.ledger.restart(self.source.rewind())
-                return
             except TransientError as error:
                 attempt += 1
                 self.status.enter(State.WAITING, str(error))
                 self.source.hold(pause_ms(attempt))
+            else:
+                return
