@@ -118,8 +118,8 @@ def promote(
 ) -> None:
     """Copy a lane's predictions to the live topic, as they are: their ids and the lane's name stay.
 
-    Readers that keep the newest row of an entity take in what is new to them; readers with side effects heed the lane
-    `live` alone, so nothing is sent twice. After a kill, the same command goes on where it was.
+    Subscribers tell them from live ones by the lane: who acts on predictions heeds `live` alone, so nothing is done
+    twice. After a kill, the same command goes on where it was.
     """
     from scorer.cli.promote_run import run_promotion
 

@@ -12,7 +12,7 @@ from typing import Any
 from scorer.cli.lanes import Lane
 from scorer.cli.places import listed, place_of
 from scorer.cli.replay_wiring import find, live_history, load_recipes, one_bundle
-from scorer.cli.rollout_wiring import publish_entry, read_entries, whoami
+from scorer.cli.rollout_wiring import group_of, publish_entry, read_entries, whoami
 from scorer.cli.settings import Settings
 from scorer.cli.times import time_ms, time_text
 from scorer.core.deployments import Entry, Identity
@@ -23,6 +23,7 @@ from scorer.core.replays import REPLAY, Replay
 from scorer.edges.bundles import read_bundle
 from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.admin import KafkaAdmin
+from scorer.edges.kafka.groups import KafkaGroups
 from scorer.services.replay import Following
 
 PLACES_MAX = 50_000
@@ -183,8 +184,19 @@ def plan_of(
     else:
         history, assumed = live_history(settings, lane.live, replay.source_topic_id, entries, replay.piece)
         notes += assumed
+        if begun is None:
+            notes += _not_yet_live(settings, lane, replay.piece, report)
     recipes, turns = load_recipes(settings, lane, registry, history, replay.piece)
     return Plan(replay, Following(history, recipes), turns, notes, begun is not None)
+
+
+def _not_yet_live(settings: Settings, lane: Lane, piece: Piece, report: Report) -> list[str]:
+    """For people: which bundle live will score the newest records with is not known yet."""
+    groups = KafkaGroups(settings.kafka_for("admin"), report)
+    left = piece.left(groups.committed(group_of(settings, lane.live), lane.live.from_topic))
+    return (
+        [f"{left:,} of the offsets have not been scored live yet: the bundle that is live now is taken"] if left else []
+    )
 
 
 def _same(lane: Lane, request: Request, begun: Replay) -> None:

@@ -25,6 +25,7 @@ from scorer.core.ports import Report
 from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.groups import KafkaGroups
 from scorer.edges.machine import end_with_parent
+from scorer.services.patience import StoppedError
 from scorer.services.replay import Pace
 
 LOOK_S = 0.5
@@ -105,7 +106,10 @@ def run_job(job: Job, announce: Callable[[dict[str, Any]], None], report: Report
 def _score(job: Job, lane: Lane, plan: Plan, told: Told, stop: Event, report: Report) -> None:
     lag = live_lag(job.settings, job.stream, report) if job.yield_to_live >= 0 else lambda: 0
     pace = Pace(job.rate, lag, job.yield_to_live)
-    complete = run(job.settings, lane, plan.piece, plan.planner, pace, told, stop, report)
+    try:
+        complete = run(job.settings, lane, plan.piece, plan.planner, pace, told, stop, report)
+    except StoppedError:
+        complete = False
     if not complete:
         raise KeyboardInterrupt
 

@@ -213,7 +213,7 @@ def test_processes_share_the_partitions_and_the_range_is_said_before_anything_is
     ended = scorer("replay", "lead", *arguments, cwd=past.it.folder)
     assert ended.returncode == 0, ended.stderr
     lines = ended.stdout.splitlines()
-    assert [line for line in lines if "partition" in line][0].startswith("  partition 0: 0 to ")
+    assert next(line for line in lines if "partition" in line).startswith("  partition 0: 0 to ")
     assert lines[-1].startswith("complete:")
     assert "partitions.assigned" in ended.stderr
     lane = past.lane("many", FIRST + SECOND)
