@@ -234,8 +234,10 @@ class Bounded:
         except TransientError as error:
             self.report("neighbour.waiting", {"why": str(error), "next_try_ms": ASK_MS})
             return self._yields
-        if self._yields is not before:
-            self.report("replay.yields" if self._yields else "replay.goes_on", {"live_lag": lag})
+        if self._yields and not before:
+            self.report("replay.yields", {"live_lag": lag})
+        elif before and not self._yields:
+            self.report("replay.goes_on", {"live_lag": lag})
         return self._yields
 
 

@@ -57,7 +57,8 @@ def past(
     folder = tmp_path_factory.mktemp("past")
     second = lead_bundle(folder, "2", SECOND_BOUNDS)
     with lead_stream(kafka, registry, folder, retention_ms="900000000") as it:
-        config = it.settings({"delivery": request.param}, batch={"rows_max": 64})
+        quick = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 2000}  # the dead are missed sooner
+        config = it.settings({"delivery": request.param}, batch={"rows_max": 64}, kafka_consumer=quick)
         events = list(messages(sampled("lead", FIRST + SECOND), "lead_id", it.encode))
         with worker(config) as live:
             live.wait_ready()
@@ -222,7 +223,7 @@ def test_processes_share_the_partitions_and_the_range_is_said_before_anything_is
 
 
 def test_a_lane_is_as_the_live_topic_is_and_promoted_as_it_is(past: Past) -> None:
-    from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+    from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 
     past.run("replay", "lead", "--lane", "two", "--offsets", "3:0-40")
     topic = f"{past.it.topics.predictions}.lane.two"
