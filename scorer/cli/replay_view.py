@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from scorer.cli.times import time_text
 from scorer.core.pieces import Piece
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def plan_document(lane: Lane, plan: Plan) -> dict[str, Any]:
         "topic": lane.stream.to_topic,
         "dead_letters": lane.stream.dead_letters,
         "asked": plan.replay.asked,
+        "begun_at_ms": plan.replay.said_ms,
         "ranges": ranges,
         "offsets": plan.piece.offsets,
         "records_max": plan.piece.records,
@@ -64,9 +66,13 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
 
 def done_line(document: Mapping[str, Any]) -> str:
     """How it went, for people."""
-    took = f"{document['offsets_now']:,} offsets in {document['seconds']:.1f} s"
-    more = f"; some were rejected, see {document['dead_letters']}" if document["rejected"] else ""
-    return f"complete: {document['topic']} ({took} just now, {document['rate_per_s']:,.0f}/s){more}"
+    rejected = f"; some were rejected, see {document['dead_letters']}" if document["rejected"] else ""
+    if not document["offsets_now"]:
+        begun = time_text(document["begun_at_ms"])
+        advice = "For the same words as of now, give another --lane"
+        return f"complete already: {document['topic']}, begun at {begun}{rejected}. {advice}"
+    took = f"{document['offsets_now']:,} offsets in {document['seconds']:.1f} s, {document['rate_per_s']:,.0f}/s"
+    return f"complete: {document['topic']} ({took}){rejected}"
 
 
 def progress(piece: Piece, clock: Clock) -> Callable[[Mapping[int, int]], None]:
