@@ -14,7 +14,8 @@ from scorer.core.errors import ConfigError
 from scorer.core.pieces import OFFSET_MAX
 
 TOPIC = "events.new-lead"
-STREAM = Stream(name="lead", bundle=Path("models/lead/1"), from_topic=TOPIC, to_topic="predictions.lead-score")
+NAMES = {"from_topic": TOPIC, "to_topic": "predictions.lead-score"}
+STREAM = Stream.model_validate({"name": "lead", "bundle": Path("models/lead/1"), **NAMES})
 
 
 def listed(folder: Path, *lines: str) -> str:
