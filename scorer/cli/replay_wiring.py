@@ -17,7 +17,7 @@ from scorer.cli.status import patience, told_status
 from scorer.cli.wiring import open_registry, origin
 from scorer.cli.worker_wiring import limits_of, open_delivery, run_out
 from scorer.core.deployments import Entry, History, Identity, Intent, Spans
-from scorer.core.errors import ConfigError
+from scorer.core.errors import ConfigError, ContractError
 from scorer.core.pieces import Asked, Piece, out_of_reach, piece_of
 from scorer.core.ports import Ownership, Report
 from scorer.core.scoring import Recipe, score_batch
@@ -125,10 +125,13 @@ def load_recipes(
             if bundle.sha256 in recipes:
                 continue
             intent = history.intent_for(bundle.sha256)
+            named = f"{bundle.label} (sha256 {bundle.sha256[:12]}) has to score records of partition {partition}"
             if intent is None:
-                named = f"{bundle.label} (sha256 {bundle.sha256[:12]})"
-                raise ConfigError(f"{named} was live here, but no intent says where it is; give one with --bundle PATH")
-            found = load_recipe(settings, lane.live, registry, intent)
+                raise ConfigError(f"{named}, but no intent says where it is; give one for all with --bundle PATH")
+            try:
+                found = load_recipe(settings, lane.live, registry, intent)
+            except (ConfigError, ContractError) as error:
+                raise type(error)(f"{named}: {error}") from error
             recipes[bundle.sha256] = replace(found, topic=lane.stream.to_topic, origin=origin(lane.name))
     turns = {}
     for partition, (first, end) in piece.ranges.items():
