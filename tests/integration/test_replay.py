@@ -168,7 +168,7 @@ def test_single_predictions_are_replayed_by_their_ids_and_single_records_by_thei
     chosen = past.live[::211]
     ids = past.it.folder / "ids.txt"
     ids.write_text("# these\n" + "".join(f"{(each['value'] or {})['prediction_id']}\n" for each in chosen))
-    done = past.run("replay", "lead", "--lane", "ids", "--ids", str(ids))
+    done = past.run("replay", "lead", "--lane", "ids", "--ids", str(ids), "--set", "batch.rows_max=1")
     assert done["records_max"] == len(chosen)
     lane = past.lane("ids", len(chosen))
     assert once(lane) == once(chosen)
@@ -209,7 +209,8 @@ def test_a_dry_run_says_what_and_how_long_and_writes_nothing(past: Past) -> None
 
 
 def test_processes_share_the_partitions_and_the_range_is_said_before_anything_is_scored(past: Past) -> None:
-    arguments = ["--lane", "many", *everything(past), "--processes", "2", "--config", str(past.config)]
+    small = ["--set", "batch.rows_max=7", "--config", str(past.config)]
+    arguments = ["--lane", "many", *everything(past), "--processes", "2", *small]
     ended = scorer("replay", "lead", *arguments, cwd=past.it.folder)
     assert ended.returncode == 0, ended.stderr
     lines = ended.stdout.splitlines()
