@@ -50,15 +50,13 @@ class Past:
         return python_reader.read_all(self.it.kafka, topic, self.it.registry, at_least=at_least, wait_s_max=60.0)
 
 
-@pytest.fixture(scope="module", params=["exactly_once"])
-def past(
-    kafka: str, registry: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Past]:
+@pytest.fixture(scope="module")
+def past(kafka: str, registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
     folder = tmp_path_factory.mktemp("past")
     second = lead_bundle(folder, "2", SECOND_BOUNDS)
     with lead_stream(kafka, registry, folder, retention_ms="900000000") as it:
         quick = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 2000}  # the dead are missed sooner
-        config = it.settings({"delivery": request.param}, batch={"rows_max": 64}, kafka_consumer=quick)
+        config = it.settings({"delivery": "exactly_once"}, batch={"rows_max": 64}, kafka_consumer=quick)
         events = list(messages(sampled("lead", FIRST + SECOND), "lead_id", it.encode))
         with worker(config) as live:
             live.wait_ready()
@@ -78,7 +76,7 @@ def past(
         delete_topics(kafka, *(names & there(kafka)))
 
 
-LANES = ("whole", "killed", "ids", "places", "since", "pieces", "two", "many", "slow", "half")
+LANES = ("whole", "killed", "ids", "places", "since", "pieces", "two", "many", "half")
 
 
 def there(kafka: str) -> set[str]:
