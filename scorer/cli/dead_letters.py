@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
-import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scorer.cli.exits import ExitCode
 from scorer.cli.options import AsJson, ConfigFile, Sets, add_command, load
+from scorer.cli.places import listed, place_of
 from scorer.cli.times import time_ms
 from scorer.core.errors import ConfigError
 
@@ -92,7 +90,7 @@ def show(
 
     settings = load(config, sets).settings
     chosen = settings.stream(stream)
-    place = _place(position)
+    place = place_of(position)
     configure(settings.log.level, settings.log.format)
     report = reporter(stream=stream)
     with topics(settings, stopped_by_signals(), report) as reading:
@@ -141,7 +139,7 @@ def redrive(
 
     settings = load(config, sets).settings
     chosen = settings.stream(stream)
-    named = frozenset(_place(each) for each in [*(positions or []), *_listed(file)])
+    named = frozenset(place_of(each) for each in [*(positions or []), *listed(file)])
     nothing: frozenset[Place] = frozenset()
     choice = Choice(stream, reason, _since_ms(since), *((nothing, named) if event else (named, nothing)))
     configure(settings.log.level, settings.log.format)
@@ -206,23 +204,6 @@ def _meant(letters: list[Letter], choice: Choice, topic: str) -> list[Letter]:
     if len(meant) < len(found):
         typer.echo(f"{len(found) - len(meant)} left out: the stream does not read their topic any more", err=True)
     return meant
-
-
-def _place(text: str) -> Place:
-    match = re.fullmatch(r"([0-9]{1,10}):([0-9]{1,18})", text)
-    if match is None:
-        raise ConfigError(f"{text!r} is no position: write PARTITION:OFFSET, as in 2:17")
-    return int(match[1]), int(match[2])
-
-
-def _listed(file: str | None) -> Iterable[str]:
-    """The positions in a file; empty lines and those that begin with # are passed over."""
-    if file is None:
-        return []
-    from scorer.edges.files import read_text
-
-    lines = (sys.stdin.read() if file == "-" else read_text(Path(file))).splitlines()
-    return [words[0] for line in lines if (words := line.split()) and not words[0].startswith("#")]
 
 
 def _since_ms(text: str | None) -> int:

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from scorer.core.deployments import Entry, Identity, Intent
     from scorer.core.ports import Report
 
-READ_MS = 200
-CONFIRMED_MS_MAX = 30_000
-
 StreamName = Annotated[str, typer.Argument(help="Stream of the settings.")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="For whoever asks later why this was done.")]
 
@@ -91,7 +88,7 @@ def deployments(
     settings, _, report = _surroundings(stream, config, sets)
     streams = [settings.stream(stream)] if stream else list(settings.streams)
     groups = {group_of(settings, each) for each in streams}
-    entries = [each for each in _read(settings, _registry(settings, report), report) if each.group in groups]
+    entries = [each for each in _read(settings, _registry(settings, report), report) if _concerns(each, groups)]
     if as_json:
         typer.echo(json.dumps([_document(each) for each in entries]))
         return
@@ -99,6 +96,11 @@ def deployments(
         typer.echo(_line(each))
     if not entries:
         typer.echo("no deployments yet: a worker that starts makes the bundle of its settings the first one")
+
+
+def _concerns(entry: Entry, groups: set[str]) -> bool:
+    """Whether an entry is of one of these streams; a replay has a group of its own, named after its stream's."""
+    return entry.group in groups or any(entry.group.startswith(f"{group}.") for group in groups)
 
 
 def _surroundings(stream: str | None, config: Path | None, sets: list[str] | None) -> tuple[Settings, Any, Report]:
@@ -130,18 +132,11 @@ def _effective_ms(at: str) -> int | None:
 
 def _read(settings: Settings, registry: Any, report: Report) -> list[Entry]:
     """Every entry that is there now."""
-    from scorer.cli.rollout_wiring import open_log
+    from scorer.cli.rollout_wiring import read_entries
     from scorer.cli.stopping import stopped_by_signals
 
     stop = stopped_by_signals()
-    log = open_log(settings, registry, stop, report)
-    found: list[Entry] = []
-    try:
-        end = log.end()
-        while log.position < end and not stop.is_set():
-            found += log.read(READ_MS)
-    finally:
-        log.close()
+    found = read_entries(settings, registry, stop, report)
     if stop.is_set():
         raise KeyboardInterrupt
     return found
@@ -149,35 +144,26 @@ def _read(settings: Settings, registry: Any, report: Report) -> list[Entry]:
 
 def _give(settings: Settings, intent: Intent, registry: Any, report: Report, as_json: bool) -> None:
     """Publishes an intent and waits until it is confirmed."""
-    from scorer.cli.wiring import versions
-    from scorer.core.deployments import encode_entry
-    from scorer.core.errors import TransientError
-    from scorer.core.offsets import InFlight
-    from scorer.core.records import Outbound, no_rows
-    from scorer.edges.clock import SystemClock
-    from scorer.edges.kafka.producer import KafkaPublisher
-    from scorer.edges.kafka.settings import producer_properties
-    from scorer.edges.machine import scorer_version
+    from scorer.cli.rollout_wiring import publish_entry
 
-    topic = settings.deployments.topic
-    _, schema = versions(registry, topic)[-1]
-    value = encode_entry(intent, schema, scorer_version())
-    publisher = KafkaPublisher(producer_properties(settings.kafka_for("producer"), "eager", 1_000_000), report)
-    told, clock = InFlight({}, 1), SystemClock()
-    until_ms = clock.ticks_ms() + CONFIRMED_MS_MAX
-    publisher.publish(Outbound(topic, no_rows(1), [intent.group.encode()], [value]), [], told)
-    while told.outstanding and clock.ticks_ms() < until_ms:
-        publisher.poll(READ_MS)
-    if told.outstanding:
-        raise TransientError(f"Kafka has not confirmed the deployment within {CONFIRMED_MS_MAX // 1000} s")
+    publish_entry(settings, intent, registry, report)
     typer.echo(json.dumps(_document(intent)) if as_json else f"deployed: {_line(intent)}")
 
 
 def _document(entry: Entry) -> dict[str, Any]:
     from scorer.core.deployments import Intent
+    from scorer.core.replays import Replay
 
-    bundle = {"model": entry.bundle.label, "sha256": entry.bundle.sha256}
-    own = {"stream": entry.stream, **bundle, "who": entry.who, "said_at_ms": entry.said_ms}
+    said = {"who": entry.who, "said_at_ms": entry.said_ms}
+    if isinstance(entry, Replay):
+        name, version, sha256 = entry.model
+        bundle = {"model": f"{name}/{version}", "sha256": sha256} if sha256 else {"model": None, "sha256": None}
+        ranges = [
+            {"partition": p, "first_offset": own[0], "end_offset": own[1]} for p, own in entry.piece.ranges.items()
+        ]
+        own = {"kind": entry.kind, "stream": entry.stream, "lane": entry.lane, **bundle, **said}
+        return {**own, "asked": entry.asked, "topic": entry.source_topic, "ranges": ranges}
+    own = {"stream": entry.stream, "model": entry.bundle.label, "sha256": entry.bundle.sha256, **said}
     if isinstance(entry, Intent):
         return {"kind": "intent", **own, "why": entry.why, "place": entry.place, "effective_at_ms": entry.effective_ms}
     place = {"topic": entry.source_topic, "partition": entry.partition, "first_offset": entry.first_offset}
@@ -187,8 +173,15 @@ def _document(entry: Entry) -> dict[str, Any]:
 def _line(entry: Entry) -> str:
     from scorer.cli.times import time_text
     from scorer.core.deployments import Intent
+    from scorer.core.replays import REPLAY, Replay
 
-    head = f"{time_text(entry.said_ms)}  {entry.stream}  {_named(entry.bundle)}"
+    head = f"{time_text(entry.said_ms)}  {entry.stream}"
+    if isinstance(entry, Replay):
+        if entry.kind != REPLAY:
+            return f"{head}  lane {entry.lane} was copied to the live topic, by {entry.who}"
+        model = "{}/{}".format(*entry.model[:2]) if entry.model[2] else "what was live"
+        return f"{head}  replay into lane {entry.lane} with {model}, by {entry.who}: {entry.asked}"
+    head += f"  {_named(entry.bundle)}"
     if isinstance(entry, Intent):
         since = "now" if entry.effective_ms is None else time_text(entry.effective_ms)
         return f"{head}  to be live from {since}, by {entry.who}" + (f": {entry.why}" if entry.why else "")

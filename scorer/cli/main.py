@@ -19,6 +19,7 @@ from scorer.cli.demo import demo
 from scorer.cli.deployments import deploy, deployments, rollback
 from scorer.cli.exits import report
 from scorer.cli.options import add_command
+from scorer.cli.replay import promote, replay
 from scorer.cli.score import score
 from scorer.cli.send import send
 from scorer.cli.setup import setup
@@ -62,6 +63,15 @@ add_command(
 )
 add_command(app, rollback, "scorer rollback lead --why 'too many leads in bucket A'")
 add_command(app, deployments, "scorer deployments", "scorer deployments lead --json")
+add_command(
+    app,
+    replay,
+    "scorer replay lead --lane november --since 2026-11-01 --until 2026-12-01 --dry-run",
+    "scorer replay lead --lane v2 --since 30d --bundle models/lead/2 --processes 4 --yield-to-live 5000",
+    "scorer replay lead --lane repair --offsets 2:1000-2000",
+    "scorer replay lead --lane v2",
+)
+add_command(app, promote, "scorer promote lead repair")
 
 
 def _print_version(wanted: bool) -> None:

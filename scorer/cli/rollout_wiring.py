@@ -5,27 +5,38 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.wiring import recipe_of, versions
 from scorer.core.bundle import Bundle
-from scorer.core.deployments import History, Identity, Intent
-from scorer.core.errors import ConfigError, ContractError
+from scorer.core.deployments import Entry, History, Identity, Intent, encode_entry, entry_of
+from scorer.core.errors import ConfigError, ContractError, TransientError
+from scorer.core.offsets import InFlight
 from scorer.core.ports import Clock, Report, SchemaRegistry, SubjectRegistry
+from scorer.core.records import Outbound, no_rows
 from scorer.core.scoring import Recipe
+from scorer.core.strict import record_decoder
+from scorer.core.wire import PREFIX_BYTES
 from scorer.edges.bundles import find_bundle, read_bundle
 from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.admin import KafkaAdmin
+from scorer.edges.kafka.producer import KafkaPublisher
 from scorer.edges.kafka.reader import KafkaReader
+from scorer.edges.kafka.settings import producer_properties
 from scorer.edges.machine import scorer_version
 from scorer.services.deployment_log import PARTITION, DeploymentLog
 from scorer.services.loading import Bundles
 from scorer.services.output import Output
 from scorer.services.rollout import Rollout
 from scorer.services.schemas import Schemas
+
+READ_MS = 200
+CONFIRMED_MS_MAX = 30_000
 
 
 class Registry(SchemaRegistry, SubjectRegistry):
@@ -47,6 +58,54 @@ def open_log(settings: Settings, registry: SchemaRegistry, stop: Event, report: 
         return KafkaReader(consumer, [topic], start="earliest", report=report, positions=at, to_end=True)
 
     return DeploymentLog(topic, opened, Schemas(registry, report), SystemClock(), report, stop)
+
+
+def read_entries(settings: Settings, registry: SchemaRegistry, stop: Event, report: Report) -> list[Entry]:
+    """Every entry of the deployments that is there now; fewer where told to stop.
+
+    Raises:
+        ConfigError: there is no such topic.
+        TransientError: Kafka or the registry does not answer.
+    """
+    log = open_log(settings, registry, stop, report)
+    found: list[Entry] = []
+    try:
+        end = log.end()
+        while log.position < end and not stop.is_set():
+            found += log.read(READ_MS)
+    finally:
+        log.close()
+    return found
+
+
+def publish_entry(settings: Settings, entry: Entry, registry: SubjectRegistry, report: Report) -> None:
+    """Publishes an entry and waits until it is confirmed.
+
+    Raises:
+        ConfigError: the schema that is registered does not know such an entry yet, or none is.
+        TransientError: Kafka does not confirm it.
+    """
+    topic = settings.deployments.topic
+    _, schema = versions(registry, topic)[-1]
+    value = encode_entry(entry, schema, scorer_version())
+    if not _is_told(entry, record_decoder(schema)(value, PREFIX_BYTES)):
+        raise ConfigError(f"the schema of {topic} that is registered is an older one; run: scorer setup")
+    publisher = KafkaPublisher(producer_properties(settings.kafka_for("producer"), "eager", 1_000_000), report)
+    told, clock = InFlight({}, 1), SystemClock()
+    until_ms = clock.ticks_ms() + CONFIRMED_MS_MAX
+    publisher.publish(Outbound(topic, no_rows(1), [entry.group.encode()], [value]), [], told)
+    while told.outstanding and clock.ticks_ms() < until_ms:
+        publisher.poll(READ_MS)
+    if told.outstanding:
+        raise TransientError(f"Kafka has not confirmed the deployment within {CONFIRMED_MS_MAX // 1000} s")
+
+
+def _is_told(entry: Entry, record: Mapping[str, Any]) -> bool:
+    """Whether a record says all of an entry: an older schema leaves out what it does not know."""
+    try:
+        return entry_of(record, entry.number) == entry
+    except KeyError:
+        return False
 
 
 def open_rollout(settings: Settings, stream: Stream, registry: Registry, stop: Event, report: Report) -> Rollout:

@@ -15,7 +15,7 @@ from scorer.cli.status import patience, status_server, told_status
 from scorer.cli.stopping import end_in_time, stopped_by_signals
 from scorer.cli.wiring import CLOSE_MS_MAX, open_registry
 from scorer.core.errors import ScorerError
-from scorer.core.ports import Report
+from scorer.core.ports import Lagging, Report
 from scorer.edges.clock import SystemClock
 from scorer.edges.failpoints import VARIABLE as FAILPOINT
 from scorer.edges.failpoints import failpoint
@@ -58,7 +58,7 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
         patient(partial(begin, rollout))
         worker = Worker(
             output=patient(lambda: output_of(settings, stream, registry, clock)),
-            delivery=_delivery(settings, stream, bytes_max, report, clock, reached),
+            delivery=open_delivery(settings, stream, bytes_max, report, clock, reached, group_of(settings, stream)),
             schemas=Schemas(registry, report, grace_ms_max=settings.registry.grace_ms_max),
             rollout=rollout,
             clock=clock,
@@ -66,7 +66,7 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
             report=report,
             status=status,
             stop=stop,
-            limits=_limits(settings),
+            limits=limits_of(settings),
             reached=reached,
             suspects=Suspects(Sandbox(settings.batch.value_bytes_max), report),
         )
@@ -77,7 +77,7 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
             consumer, stream.from_topic, start=stream.start, ownership=worker, report=report, counted=counted
         )
         Thread(target=rollout.follow, name="deployments", daemon=True).start()
-        _run(worker, source)
+        run_out(worker, source)
     except StoppedError:
         report("stream.stopped", {"why": "told to stop while waiting for a neighbour"})
     finally:
@@ -86,12 +86,13 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
     return 0
 
 
-def _run(worker: Worker, source: KafkaSource) -> None:
+def run_out(worker: Worker, source: KafkaSource, bounded: Lagging | None = None) -> None:
+    """Runs a worker to its end, from its source or what stands before that, and leaves the group."""
     gc.collect()
     gc.freeze()  # what is there now stays: no collection need walk it while a batch waits
     orderly = False  # a bug that a record provokes counts as a death at its position
     try:
-        worker.run(source)
+        worker.run(bounded or source)
         orderly = True
     except ScorerError:
         orderly = True
@@ -101,29 +102,38 @@ def _run(worker: Worker, source: KafkaSource) -> None:
         worker.delivery.publisher.close(CLOSE_MS_MAX)
 
 
-def _delivery(
+def open_delivery(
     settings: Settings,
     stream: Stream,
     bytes_max: Mapping[str, int],
     report: Report,
     clock: SystemClock,
     reached: Callable[[str], None],
+    group: str,
 ) -> Delivery:
+    """How a stream's predictions and a group's offsets reach Kafka; the group names the transactions as well.
+
+    Args:
+        settings, stream: for what, in which mode.
+        bytes_max: how many bytes a message may have, by topic.
+        report, clock, reached: the surroundings.
+        group: the consumer group.
+    """
     most, least = max(bytes_max.values()), min(bytes_max.values())
     producer = producer_properties(settings.kafka_for("producer"), stream.profile, most, least)
     if stream.delivery == "at_least_once":
         publisher = KafkaPublisher(producer, report, bytes_max)
         return AtLeastOnce(publisher, clock, report, settings.commit.every_ms, reached=reached)
     chosen = settings.transaction
-    own = transactional(producer, f"{settings.group}.{stream.name}.{chosen.slot}", chosen.timeout_ms)
-    group = group_of(settings, stream)
+    own = transactional(producer, f"{group}.{chosen.slot}", chosen.timeout_ms)
     transactions = KafkaTransactions(own, stream.from_topic, report, bytes_max, reached, group=group)
     return ExactlyOnce(
         transactions, clock, report, chosen.every_ms, chosen.rows_max, chosen.timeout_ms, reached=reached
     )
 
 
-def _limits(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> Limits:
+    """A worker's limits."""
     return Limits(
         settings.batch.limits,
         settings.rejections.limit,

@@ -17,6 +17,7 @@ import fastavro
 import numpy as np
 
 from scorer.core.records import RecordBatch, Rows
+from scorer.core.replays import PROMOTION, REPLAY, Replay, fields_of, replay_of
 from scorer.core.schema import WriterSchema
 from scorer.core.wire import prefix
 
@@ -92,11 +93,19 @@ class Activation:
     number: int = -1
 
 
-Entry = Intent | Activation
+Entry = Intent | Activation | Replay
 
 
 def encode_entry(entry: Entry, schema: WriterSchema, scorer_version: str) -> bytes:
     """An entry as it stands in the topic, in the registry's wire format."""
+    body = BytesIO()
+    fastavro.schemaless_writer(body, schema.parsed, {**_fields(entry), "scorer_version": scorer_version})
+    return prefix(schema.id) + body.getvalue()
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    if isinstance(entry, Replay):
+        return fields_of(entry)
     own: dict[str, Any] = {
         "group": entry.group,
         "stream": entry.stream,
@@ -106,7 +115,6 @@ def encode_entry(entry: Entry, schema: WriterSchema, scorer_version: str) -> byt
         "who": entry.who,
         "said_at": entry.said_ms,
         "source_topic": entry.source_topic,
-        "scorer_version": scorer_version,
     }
     if isinstance(entry, Intent):
         own |= {"kind": INTENT, "place": entry.place, "why": entry.why, "effective_from": entry.effective_ms}
@@ -115,13 +123,19 @@ def encode_entry(entry: Entry, schema: WriterSchema, scorer_version: str) -> byt
         own |= {"kind": ACTIVATED, "place": "", "why": "", "intent_offset": entry.intent if entry.intent >= 0 else None}
         own |= {"source_topic_id": entry.source_topic_id, "source_partition": entry.partition}
         own |= {"first_offset": entry.first_offset}
-    body = BytesIO()
-    fastavro.schemaless_writer(body, schema.parsed, own)
-    return prefix(schema.id) + body.getvalue()
+    return own
 
 
 def entry_of(record: Mapping[str, Any], number: int) -> Entry:
-    """A decoded record of the topic of deployments as an entry; `number` is its offset."""
+    """A decoded record of the topic of deployments as an entry; `number` is its offset.
+
+    Raises:
+        KeyError: it is of a kind that this version does not know.
+    """
+    if record["kind"] in (REPLAY, PROMOTION):
+        return replay_of(record, number)
+    if record["kind"] not in (INTENT, ACTIVATED):
+        raise KeyError(record["kind"])
     bundle = Identity(record["model_name"], record["model_version"], record["model_sha256"])
     if record["kind"] == INTENT:
         return Intent(
@@ -201,7 +215,7 @@ class History:
         """Takes further entries in. Returns whether any concerned this stream."""
         concerned = False
         for entry in entries:
-            if entry.group != self.group:
+            if entry.group != self.group or isinstance(entry, Replay):
                 continue
             if isinstance(entry, Intent):
                 self.intents[entry.number] = entry

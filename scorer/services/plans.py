@@ -1,8 +1,10 @@
-"""What a worker does with a batch next, as its stream's deployments have it (rollout.py)."""
+"""What a worker does with a batch next, as its stream's deployments have it (rollout.py live, replay.py afterwards)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from scorer.core.deployments import Entry
 from scorer.core.records import RecordBatch
@@ -32,3 +34,26 @@ class Parts:
     """What scores what, in the order in which it is published."""
 
     parts: list[tuple[RecordBatch, Recipe]]
+
+
+class Planner(Protocol):
+    """Says which recipe scores which record. All calls come from the worker's thread."""
+
+    def assigned(self, positions: Mapping[int, int]) -> None:
+        """Partitions are ours from these offsets on."""
+
+    def dropped(self, partitions: Iterable[int]) -> None:
+        """Partitions are ours no more."""
+
+    def rewound(self, positions: Mapping[int, int]) -> None:
+        """What was scored behind these positions came to nothing."""
+
+    def plan(self, batch: RecordBatch, after: Mapping[int, int]) -> Wait | Tell | Parts:
+        """What to do with a batch next; `after` are its next offsets.
+
+        Raises:
+            HaltError: a bundle that has to score it cannot be had.
+        """
+
+    def told(self, entries: Iterable[Entry]) -> None:
+        """These were published and confirmed."""

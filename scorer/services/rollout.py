@@ -138,7 +138,7 @@ class Rollout:
             for entry in entries:
                 if isinstance(entry, Intent):
                     self._asked += 1  # it comes back with its number
-                else:
+                elif isinstance(entry, Activation):
                     self.history.apply([entry])
                     told = {"model": entry.bundle.label, "sha256": entry.bundle.sha256, "partition": entry.partition}
                     self.report("deployment.activated", {**told, "first_offset": entry.first_offset})

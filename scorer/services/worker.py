@@ -27,8 +27,7 @@ from scorer.services.delivery import Delivery, Reached
 from scorer.services.limits import Limits
 from scorer.services.output import Output
 from scorer.services.patience import pause_ms
-from scorer.services.plans import Parts, Tell
-from scorer.services.rollout import Rollout
+from scorer.services.plans import Parts, Planner, Tell
 from scorer.services.schemas import Schemas
 from scorer.services.suspects import Suspects
 
@@ -57,7 +56,7 @@ class Worker:
     output: Output
     delivery: Delivery
     schemas: Schemas
-    rollout: Rollout
+    rollout: Planner
     suspects: Suspects
     clock: Clock
     observer: Observer

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
 from scorer.core.errors import ConfigError, ScorerError
 from scorer.core.ports import Report
@@ -16,6 +16,7 @@ from scorer.edges.kafka.failures import Doors, refused
 from scorer.edges.kafka.messages import made
 
 REQUEST_S_MAX = 10.0
+_OWN = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,27 @@ class KafkaAdmin:
             about = {"operation": "DescribeConfigs", "topic": topic}
             raise self._failure(f"settings of {topic} cannot be read", error, **about) from error
         return int(settings["max.message.bytes"].value)
+
+    def topic(self, name: str) -> tuple[Topic, dict[str, str]]:
+        """A topic as it was made, with the settings that are its own; and all settings that hold for it.
+
+        Raises:
+            ConfigError: there is no such topic.
+            RefusedError: we may not look at it.
+            TransientError: no broker answers.
+        """
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        try:
+            settings = self._admin.describe_configs([resource], request_timeout=REQUEST_S_MAX)[resource].result()
+            partitions = self._admin.list_topics(name, timeout=REQUEST_S_MAX).topics[name].partitions
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise ConfigError(f"topic {name} does not exist; run: scorer setup") from error
+            about = {"operation": "DescribeConfigs", "topic": name}
+            raise self._failure(f"settings of {name} cannot be read", error, **about) from error
+        own = {key: each.value for key, each in settings.items() if each.source == _OWN}
+        copies = min((len(each.replicas) for each in partitions.values()), default=-1)
+        return Topic(name, len(partitions), copies, own), {key: each.value for key, each in settings.items()}
 
     def create(self, topics: list[Topic]) -> list[str]:
         """Makes topics that are not there yet. Returns the names of those made."""

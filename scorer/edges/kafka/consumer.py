@@ -8,7 +8,7 @@ the reader keeps them itself, the one that it has stored.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -52,17 +52,16 @@ class KafkaSource:
         counted: Starts | None = None,
     ) -> None:
         self._topic, self._start, self._ownership, self._report = topic, start, ownership, report
-        self._group = str(properties.get("group.id", ""))
-        self._rotation, self._shut = Rotation(properties), False
-        self._stored, self._counted = stored, counted
-        self._incremental = "cooperative" in str(properties.get("partition.assignment.strategy", "")) or (
-            properties.get("group.protocol") == "consumer"
-        )
+        self._group, self._rotation = str(properties.get("group.id", "")), Rotation(properties)
+        self._stored, self._counted, self._shut = stored, counted, False
+        strategy = str(properties.get("partition.assignment.strategy", ""))
+        self._incremental = "cooperative" in strategy or properties.get("group.protocol") == "consumer"
         self._floors: dict[int, int] = {}  # owned partition -> the next offset to hand out
         self._starts: dict[int, int] = {}  # owned partition -> where reading began
         self._ends: dict[int, int] = {}  # partition -> where its end was met last, if the client is asked to tell
         self._gathered: list[Message] = []
         self._disowned: set[int] = set()  # revoked or lost since the last look
+        self._resting: set[int] = set()  # owned, and wanted no more
         self._failure: ScorerError | None = None
         self._taken: dict[int, int] = {}  # committed in the background since the last look
         self._held = self._closing = False
@@ -111,8 +110,14 @@ class KafkaSource:
         unexpected = self._consumer.poll(wait_ms / 1000)
         self._keep([] if unexpected is None else [unexpected])
         for message in self._gathered:  # fetched before the pause took hold
+            self._ends.pop(partition_of(message), None)
             self._consumer.seek(TopicPartition(self._topic, partition_of(message), message.offset() or 0))
         self._gathered = []
+
+    def rest(self, partitions: Iterable[int]) -> None:
+        """Takes no more records of these until they are assigned anew, or read again."""
+        self._resting.update(partitions)
+        self._consumer.pause(self._partitions(partitions))
 
     def commit(self, offsets: Mapping[int, int], wait: bool) -> Mapping[int, int]:
         """See ports.Source.
@@ -148,12 +153,14 @@ class KafkaSource:
         Raises:
             TransientError: the broker does not say what is committed.
         """
-        self._gathered = []
+        self._gathered, self._ends = [], {}
         known = committed(self._consumer, self._topic, list(self._floors))
         positions = {partition: known.get(partition, self._starts[partition]) for partition in self._floors}
         for partition, offset in positions.items():
             self._consumer.seek(TopicPartition(self._topic, partition, offset))
         self._floors.update(positions)
+        woken, self._resting = self._resting, set()
+        self._consumer.resume(self._partitions(woken & self._floors.keys()))
         return positions
 
     def lag(self) -> dict[int, int]:
@@ -184,8 +191,8 @@ class KafkaSource:
 
     def close(self, orderly: bool = True) -> None:
         """Leaves the group at once; `orderly` is not the end of a process by a bug."""
-        if orderly:
-            self._end_well(self._consumer, list(self._floors))  # a client that is closing is not answered any more
+        if orderly and self._counted is not None:  # a client that is closing is not answered any more
+            self._counted.end_well(self._consumer, list(self._floors), self._report)
         self._closing = True
         self._consumer.close()
 
@@ -235,8 +242,7 @@ class KafkaSource:
             )
             positions = {}
         except ScorerError as error:
-            self._failure = error
-            positions = {}
+            self._failure, positions = error, {}
         # Also if there are none: a callback that assigns nothing makes the client assign, and read, all of them.
         starts = [TopicPartition(self._topic, partition, offset) for partition, offset in positions.items()]
         (consumer.incremental_assign if self._incremental else consumer.assign)(starts)
@@ -249,16 +255,9 @@ class KafkaSource:
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gone = [partition.partition for partition in partitions]
         self._ownership.revoked(gone)
-        if not self._closing:
-            self._end_well(consumer, gone)
+        if not self._closing and self._counted is not None:
+            self._counted.end_well(consumer, gone, self._report)
         self._disown(gone)
-
-    def _end_well(self, consumer: Consumer, partitions: list[int]) -> None:
-        if self._counted is not None:
-            try:
-                self._counted.end(consumer, partitions)
-            except KafkaException as error:
-                self._report("kafka.commit_failed", {"error": str(error.args[0])})
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         gone = [partition.partition for partition in partitions]
@@ -267,9 +266,10 @@ class KafkaSource:
 
     def _disown(self, partitions: list[int]) -> None:
         self._disowned.update(partitions)
+        self._resting.difference_update(partitions)
         for partition in partitions:
-            self._floors.pop(partition, None)
-            self._starts.pop(partition, None)
+            for kept in (self._floors, self._starts, self._ends):
+                kept.pop(partition, None)
         if self._counted is not None:
             self._counted.forget(partitions)
 
@@ -294,7 +294,7 @@ class KafkaSource:
     def _resume(self) -> None:
         if self._held:
             self._held = False
-            self._consumer.resume(self._partitions(self._floors))
+            self._consumer.resume(self._partitions(self._floors.keys() - self._resting))
 
-    def _partitions(self, numbers: Mapping[int, Any]) -> list[TopicPartition]:
+    def _partitions(self, numbers: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, number) for number in numbers]

@@ -68,6 +68,20 @@ class TopicExtents:
             raise self._doors.failure(self._admin, what, error, topic=topic) from error
         return {number: (lows[number], highs[number]) for number in sorted(found.partitions)}
 
+    def at_time(self, topic: str, partitions: Sequence[int], at_ms: int) -> dict[int, int]:
+        """Partition to the first offset that is not older; -1 where none is. Milliseconds since the epoch.
+
+        Raises:
+            RefusedError: we may not ask for it.
+            TransientError: Kafka does not answer.
+        """
+        asked = [TopicPartition(topic, number) for number in partitions]
+        try:
+            return self._offsets(asked, OffsetSpec.for_timestamp(at_ms))
+        except KafkaException as error:
+            what = f"Kafka does not say what of {topic} is how old"
+            raise self._doors.failure(self._admin, what, error, topic=topic) from error
+
     def without_event(
         self, topic: str, spans: Sequence[Span], extents: Mapping[int, tuple[int, int]]
     ) -> list[tuple[Span, str]]:

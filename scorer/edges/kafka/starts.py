@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from scorer.core.ports import Report
 from scorer.core.sandbox import mark, starts_of
 from scorer.edges.kafka.positions import recorded
 
@@ -87,6 +88,13 @@ class Starts:
         if self._marked.get(partition) != offset:
             return ""
         return mark(self.unfinished.get(partition, 0) + 1)
+
+    def end_well(self, consumer: Consumer, partitions: Sequence[int], report: Report) -> None:
+        """The same; where the broker does not take it, `report` is told."""
+        try:
+            self.end(consumer, partitions)
+        except KafkaException as error:
+            report("kafka.commit_failed", {"error": str(error.args[0])})
 
     def forget(self, partitions: Sequence[int]) -> None:
         """These are no longer ours."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scorer.cli import main
-from scorer.cli.dead_letters import _listed, _place, _since_ms
+from scorer.cli.dead_letters import _since_ms
 from scorer.cli.letters_view import (
     HEX_BYTES_MAX,
     count_lines,
@@ -23,6 +23,7 @@ from scorer.cli.letters_view import (
     record_line,
 )
 from scorer.cli.letters_wiring import Found
+from scorer.cli.places import listed, place_of
 from scorer.core.dissect import dissect
 from scorer.core.errors import ConfigError
 from scorer.core.letters import Letter, Stored
@@ -44,13 +45,13 @@ def found(value: bytes, letter: Letter = LETTER) -> Found:
 
 @pytest.mark.parametrize(("text", "place"), [("0:0", (0, 0)), ("12:345", (12, 345))])
 def test_a_position_is_partition_and_offset(text: str, place: tuple[int, int]) -> None:
-    assert _place(text) == place
+    assert place_of(text) == place
 
 
 @pytest.mark.parametrize("text", ["", "1", "1:", ":1", "-1:2", "1:2:3", "1:x", "1:" + "9" * 19, "७:७"])
 def test_what_is_no_position_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError, match="as in 2:17"):
-        _place(text)
+        place_of(text)
 
 
 @pytest.mark.parametrize(
@@ -84,9 +85,9 @@ def test_no_time_is_the_beginning() -> None:
 def test_a_file_of_positions_may_be_what_list_prints(tmp_path: Path) -> None:
     file = tmp_path / "chosen"
     file.write_text(f"# mine\n\n{record_line(LETTER)}\n  3:4\n")
-    assert list(_listed(str(file))) == ["0:1", "3:4"]
+    assert list(listed(str(file))) == ["0:1", "3:4"]
     with pytest.raises(ConfigError, match="cannot be read"):
-        _listed(str(tmp_path / "none"))
+        listed(str(tmp_path / "none"))
 
 
 @pytest.mark.parametrize("arguments", [["redrive", "lead", "--file"], ["list", "nothing"], ["show", "lead", "x"]])

@@ -148,6 +148,34 @@ def test_partitions_that_are_assigned_while_held_wait_as_well(cluster: Cluster) 
     assert [member.offsets(partition) for partition in range(PARTITIONS)] == [[0, 1, 2, 3]] * PARTITIONS
 
 
+def test_a_partition_at_rest_gives_nothing_until_it_is_read_again(cluster: Cluster) -> None:
+    topic = cluster.topic(records=4)
+    member = cluster.member(topic)
+    member.gather(PARTITIONS * 4)
+    member.source.rest([1])
+    cluster.produce(topic, 3)
+    member.source.hold(20)
+    member.gather(PARTITIONS * 4 + (PARTITIONS - 1) * 3)
+    for _ in range(10):
+        member.poll(idle_ms_max=20)
+    assert member.offsets(1) == [0, 1, 2, 3]
+    member.source.commit({p: 7 if p != 1 else 2 for p in range(PARTITIONS)}, wait=True)
+    assert member.source.rewind()[1] == 2
+    member.gather(PARTITIONS * 4 + (PARTITIONS - 1) * 3 + 5)
+    assert member.offsets(1) == [0, 1, 2, 3, 2, 3, 4, 5, 6]
+
+
+def test_an_end_that_was_met_is_not_told_of_a_partition_that_is_read_again(cluster: Cluster) -> None:
+    topic = cluster.topic(records=4)
+    member = cluster.member(topic, **{"enable.partition.eof": True})
+    until = time.monotonic() + WAIT_S_MAX
+    while len(member.source.ends()) < PARTITIONS and time.monotonic() < until:
+        member.poll()
+    assert member.source.ends() == dict.fromkeys(range(PARTITIONS), 4)
+    member.source.rewind()
+    assert member.source.ends() == {}
+
+
 def test_lag_is_what_is_left_behind_the_last_record_handed_out(cluster: Cluster) -> None:
     topic = cluster.topic(records=10)
     cluster.commit(topic, {0: 4, 1: 10, 2: 0, 3: 9})

@@ -1,0 +1,129 @@
+"""Where a replay writes: a lane's topics, schema and groups."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from threading import Event
+from typing import Any
+
+from scorer.cli.rollout_wiring import group_of
+from scorer.cli.settings import Settings, Stream
+from scorer.cli.wiring import LIVE, subject
+from scorer.core.errors import ConfigError, TransientError
+from scorer.core.pieces import Range
+from scorer.core.ports import Report
+from scorer.edges.kafka.admin import KafkaAdmin
+from scorer.edges.kafka.extents import TopicExtents
+from scorer.edges.kafka.groups import KafkaGroups
+from scorer.services.patience import wait_out
+
+ATTEMPTS_MAX = 8
+"""How often a neighbour is asked while a replay is prepared: about 10 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Where a replay writes.
+
+    Attributes:
+        name: of the lane.
+        live: the stream.
+        stream: the same, with the lane's topics and the replay's delivery.
+        group: the replay's consumer group.
+    """
+
+    name: str
+    live: Stream
+    stream: Stream
+    group: str
+
+
+def lane_of(settings: Settings, stream: Stream, name: str, delivery: str = "exactly_once") -> Lane:
+    """A lane of a stream.
+
+    Raises:
+        ConfigError: that is no name for one.
+    """
+    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,60}", name) or name == LIVE:
+        raise ConfigError(f"{name!r} is no name for a lane: up to 60 letters, digits, - and _, and not {LIVE}")
+    topics = {"to_topic": f"{stream.to_topic}.lane.{name}", "dead_letters": f"{stream.dead_letters}.lane.{name}"}
+    own = stream.model_copy(update={**topics, "delivery": delivery})
+    return Lane(name, stream, own, f"{group_of(settings, stream)}.replay.{name}")
+
+
+def open_lane(settings: Settings, lane: Lane, registry: Any, report: Report) -> None:
+    """Makes the lane's topics as the live ones are, and registers the prediction's schema; what is there stays.
+
+    Raises:
+        ConfigError: a live topic is missing, or one cannot be made.
+        TransientError: a neighbour does not answer.
+    """
+    admin = KafkaAdmin(settings.kafka_for("admin"), report)
+    pairs = {
+        lane.live.to_topic: lane.stream.to_topic,
+        lane.live.dead_letters: lane.stream.dead_letters,
+    }
+    there = admin.topics()
+    wanted = [replace(admin.topic(old)[0], name=new) for old, new in pairs.items() if new not in there]
+    admin.create(wanted)
+
+    def visible() -> None:
+        missing = [name for name in pairs.values() if name not in admin.topics()]
+        if missing:
+            raise TransientError(f"topic {missing[0]} is not there yet")
+
+    wait_out(visible, Event(), lambda *_: None, ATTEMPTS_MAX)
+    versions = registry.versions(subject(lane.live.to_topic))
+    if not versions:
+        raise ConfigError(f"no schema is registered for {subject(lane.live.to_topic)}; run: scorer setup")
+    registry.register(subject(lane.stream.to_topic), versions[-1][1], "FULL_TRANSITIVE")
+
+
+def begin_group(
+    settings: Settings, group: str, topic: str, starts: Mapping[int, int], filled: Callable[[], bool], report: Report
+) -> dict[int, int]:
+    """Gives a group its positions where it has none yet. Returns what it has.
+
+    Args:
+        settings, report: the surroundings.
+        group, topic: whose positions, in what.
+        starts: partition to the first offset.
+        filled: whether the group has written already, so that it had positions.
+
+    Raises:
+        ConfigError: it had positions, and they are gone.
+        TransientError: Kafka does not answer.
+    """
+    groups = KafkaGroups(settings.kafka_for("admin"), report)
+
+    def begun() -> dict[int, int]:
+        there = groups.committed(group, topic)
+        if starts.keys() <= there.keys():
+            return there
+        if there or filled():
+            raise ConfigError(
+                f"group {group} has lost its positions (offsets.retention.minutes), so nobody knows how far it was: "
+                "begin again under another name"
+            )
+        groups.put(group, topic, starts)
+        return dict(starts)
+
+    return wait_out(begun, Event(), lambda *_: None, ATTEMPTS_MAX)
+
+
+def has_records(settings: Settings, topic: str, report: Report) -> bool:
+    """Whether anything was ever written to a topic.
+
+    Raises:
+        ConfigError: there is no such topic.
+        TransientError: Kafka does not answer.
+    """
+    return any(high > 0 for _, high in extents_of(settings, topic, report).values())
+
+
+def extents_of(settings: Settings, topic: str, report: Report) -> dict[int, Range]:
+    """Partition to its first offset and the one behind the last. Raises as has_records."""
+    with TopicExtents(settings.kafka_for("consumer"), settings.kafka_for("admin"), report) as topics:
+        return topics.extents(topic)
