@@ -22,6 +22,7 @@ from scorer.cli.options import add_command
 from scorer.cli.score import score
 from scorer.cli.send import send
 from scorer.cli.setup import setup
+from scorer.cli.verify import compare, explain, verify
 from scorer.cli.watch import watch
 from scorer.cli.worker import worker
 
@@ -62,6 +63,21 @@ add_command(
 )
 add_command(app, rollback, "scorer rollback lead --why 'too many leads in bucket A'")
 add_command(app, deployments, "scorer deployments", "scorer deployments lead --json")
+add_command(
+    app,
+    verify,
+    "scorer verify lead",
+    "scorer verify lead --since 24h --json",
+    "scorer verify lead --offsets 0:0-99999 --offsets 2:500-",
+    "scorer verify lead --lane spring --bundles models",
+)
+add_command(
+    app,
+    explain,
+    "scorer explain lead/1/events.new-lead/2/17",
+    "scorer explain lead/1/events.new-lead/2/17 --no-payload --json",
+)
+add_command(app, compare, "scorer compare lead live spring", "scorer compare lead spring summer --since 7d --json")
 
 
 def _print_version(wanted: bool) -> None:

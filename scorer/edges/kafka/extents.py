@@ -79,7 +79,7 @@ class TopicExtents:
         ends = {partition: end for partition, (_, end) in self.extents(topic).items()}
         try:
             asked = [TopicPartition(topic, number) for number in ends]
-            found = self._offsets(asked, OffsetSpec.for_timestamp(time_ms))  # type: ignore[no-untyped-call]
+            found = self._offsets(asked, OffsetSpec.for_timestamp(time_ms))
         except KafkaException as error:
             what = f"Kafka does not say what {topic} holds since when"
             raise self._doors.failure(self._admin, what, error, topic=topic) from error

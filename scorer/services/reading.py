@@ -1,0 +1,64 @@
+"""Framed values to records, with schemas from the registry; told to stop, it gives up with StoppedError."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+from scorer.core.decode import decode
+from scorer.core.letters import Stored, as_originals
+from scorer.core.ports import Clock, Report
+from scorer.core.schema import WriterSchema
+from scorer.core.wire import Frames, split_frames
+from scorer.services.patience import StoppedError
+from scorer.services.schemas import Schemas, Waiting
+
+VALUE_BYTES_MAX = 64 << 20
+"""Predictions are ours; an event's own limit is the stream's."""
+
+
+@dataclass(slots=True)
+class Decoder:
+    """Decodes values whose schemas the registry knows. All calls come from one thread.
+
+    Attributes:
+        schemas, clock, report, stop: the surroundings.
+    """
+
+    schemas: Schemas
+    clock: Clock
+    report: Report
+    stop: Event
+
+    def known(self, ids: Iterable[int]) -> Mapping[int, WriterSchema | str]:
+        """Schema ids to schemas, or to the reason why there is none; waited for while the registry is down.
+
+        Raises:
+            StoppedError: told to stop.
+        """
+        found = self.schemas.resolve(ids, self.clock.ticks_ms, self.stop, self._wait)
+        if found is None:
+            raise StoppedError
+        return found
+
+    def records(self, values: Sequence[bytes | None]) -> list[tuple[int, dict[str, Any]] | None]:
+        """Per value its schema id and its record; None for a null, and for what is no such record.
+
+        Raises:
+            StoppedError: told to stop.
+        """
+        frames: Frames = split_frames(values, VALUE_BYTES_MAX)
+        batch = as_originals("", {(0, at): Stored(None, value, [], 0) for at, value in enumerate(values)})
+        decoded, _ = decode(batch, frames, self.known(frames.groups))
+        found: list[tuple[int, dict[str, Any]] | None] = [None] * len(values)
+        for events in decoded:
+            rows = events.table if isinstance(events.table, list) else events.table.to_pylist()
+            for row, record in zip(events.rows.tolist(), rows, strict=True):
+                found[row] = events.schema.id, record
+        return found
+
+    def _wait(self, waiting: Waiting) -> None:
+        self.report("neighbour.waiting", {"why": waiting.why, "next_try_ms": waiting.wait_ms})
+        self.stop.wait(waiting.wait_ms / 1000)
