@@ -88,9 +88,9 @@ def explain(
     It is scored again on the spot, and the verdict is said. Payload is personal data as a rule: --no-payload leaves it
     out. Exit code 8 if the verdict is one that `scorer verify` would end with.
     """
+    from scorer.cli.explain_view import explanation_document, explanation_lines
     from scorer.cli.explain_wiring import explanation, parse_id
     from scorer.cli.stopping import stopped_by_signals
-    from scorer.cli.verify_view import explanation_document, explanation_lines
     from scorer.cli.verify_wiring import scene
     from scorer.edges.logs import configure, reporter
     from scorer.services.patience import StoppedError
@@ -126,9 +126,9 @@ def compare(
 
     The contract of the bundle that is live says which outputs there are. Publishes and commits nothing.
     """
+    from scorer.cli.compare_view import comparison_document, comparison_lines
     from scorer.cli.compare_wiring import comparison
     from scorer.cli.stopping import stopped_by_signals
-    from scorer.cli.verify_view import comparison_document, comparison_lines
     from scorer.cli.verify_wiring import scene
     from scorer.edges.logs import configure, reporter
     from scorer.edges.spill import Spill
@@ -140,8 +140,8 @@ def compare(
     configure(settings.log.level, settings.log.format)
     report, stop = reporter(stream=stream), stopped_by_signals()
     try:
-        with scene(settings, chosen, None, stop, report) as it, Spill() as spill:
-            found = comparison(it, spill, wish, first, second)
+        with scene(settings, chosen, None, stop, report) as it, Spill() as one, Spill() as other:
+            found = comparison(it, (one, other), wish, (first, second))
     except StoppedError:
         raise KeyboardInterrupt from None
     document = comparison_document(stream, first, second, found)

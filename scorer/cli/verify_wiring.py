@@ -182,7 +182,7 @@ def verification(it: Scene, spill: Spill, wish: Wish, lane: str) -> tuple[Verify
     published = it.extents.extents(output)
     letters = it.extents.extents(it.stream.dead_letters)
     chosen = chosen_range(it, wish, done)
-    from_ms = _from_ms(it, wish, chosen)
+    from_then = from_ms(it, wish, chosen)
     gathering = Gathering(
         it.topics, it.decoder, spill, it.stream.from_topic, chosen, lane, it.lineage.recreated, Account()
     )
@@ -190,7 +190,7 @@ def verification(it: Scene, spill: Spill, wish: Wish, lane: str) -> tuple[Verify
 
     def run() -> Account:
         lows = {partition: low for partition, (low, _) in published.items()}
-        gathering.predictions(output, since(it, output, published, from_ms), lows)
+        gathering.predictions(output, since(it, output, published, from_then), lows)
         gathering.letters(it.stream.dead_letters, since(it, it.stream.dead_letters, letters, None))
         if it.topics.stop.is_set():  # reading ends early then, and what was not read is not missing
             raise StoppedError
@@ -215,7 +215,7 @@ def since(it: Scene, topic: str, extents: Mapping[int, Span], from_ms: int | Non
     return {partition: (max(low, found.get(partition, low)), high) for partition, (low, high) in extents.items()}
 
 
-def _from_ms(it: Scene, wish: Wish, chosen: Range) -> int | None:
+def from_ms(it: Scene, wish: Wish, chosen: Range) -> int | None:
     """From when on predictions of the range are looked for; None for all there are."""
     if wish.since_ms is not None:
         return wish.since_ms - LATE_MS

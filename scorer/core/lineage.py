@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from scorer.core.deployments import Activation, Entry, Identity, Intent
+from scorer.core.verdicts import Cause, Event, Level, Published, Verdict, bundle_cause, event_cause, forged_why
 
 Starts = dict[int, dict[int, Activation]]
 """Partition to first offset to the activation that counts there."""
@@ -81,3 +82,46 @@ class Lineage:
         """The newest intent for a bundle: says where it is."""
         found = [number for number, each in self.intents.items() if each.bundle == bundle]
         return self.intents[max(found)] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of an event's place, apart from the event.
+
+    Attributes:
+        topic: the stream's input topic.
+        recreated: whether it is known to have been made anew.
+        lineage: what was live when; None for a lane, whose predictions are taken at their word.
+        live: what was live at the event.
+    """
+
+    topic: str
+    recreated: bool
+    lineage: Lineage | None
+    live: Activation | None
+
+
+def before_scoring(published: Published, event: Event, at: Standing) -> Verdict | None:
+    """The verdict that needs no scoring; None where the prediction is to be scored again and compared."""
+    why = forged_why(published, at.topic)
+    if why is not None:
+        return Verdict(Level.SURPLUS, Cause.FORGED, why)
+    other = event_cause(published, event, at.recreated)
+    if other is not None or at.lineage is None:
+        return other
+    if at.live is None:
+        return Verdict(Level.SURPLUS, Cause.FORGED, "nothing was live at that offset")
+    # one that was live elsewhere may have scored it too: by a redrive, or again across a deployment
+    return None if published.bundle in at.lineage.ever else bundle_cause(published, at.live)
+
+
+def out_of_turn(published: Published, at: Standing) -> Verdict | None:
+    """The verdict on one that comes out right, but with a bundle that was not live at its event; None if it was.
+
+    A dead letter's redrive scores with what is live then: its caller does not ask.
+    """
+    if at.live is None or at.lineage is None or published.bundle == at.live.bundle:
+        return None
+    if at.lineage.preceded(at.live, published.bundle):
+        return Verdict(Level.SURPLUS, Cause.AGAIN, f"{at.live.bundle.label} has scored it as well")
+    return bundle_cause(published, at.live)

@@ -17,7 +17,7 @@ from scorer.core.account import Account
 from scorer.core.compose import digest
 from scorer.core.deployments import Activation, Identity
 from scorer.core.letters import Place
-from scorer.core.lineage import Lineage
+from scorer.core.lineage import Lineage, Standing, before_scoring, out_of_turn
 from scorer.core.ranges import Aside
 from scorer.core.records import RecordBatch
 from scorer.core.scoring import Recipe, score_batch
@@ -28,9 +28,6 @@ from scorer.core.verdicts import (
     Published,
     Rescored,
     Verdict,
-    bundle_cause,
-    event_cause,
-    forged_why,
     judge,
     prediction_id,
     settled,
@@ -153,7 +150,7 @@ class Verify:
         for row, own in enumerate(published):
             event = Event(digest(batch.values[row] or b""), int(batch.timestamps[row])) if own else None
             for each in own:
-                verdict = None if event is None else self._before_scoring(each, event, live[row])
+                verdict = None if event is None else before_scoring(each, event, self._standing(live[row]))
                 if verdict is not None:
                     verdicts.setdefault(row, []).append((each, verdict))
                 elif row not in wanted.setdefault(each.bundle, []):
@@ -164,8 +161,8 @@ class Verify:
             for each in own:
                 if id(each) not in done:
                     verdict = self.rescoring.judged(each, batch, row, again[row, each.bundle])
-                    if verdict.cause is None and self.lineage is not None and not letters[row]:
-                        verdict = self._out_of_turn(each, live[row]) or verdict
+                    if verdict.cause is None and not letters[row]:
+                        verdict = out_of_turn(each, self._standing(live[row])) or verdict
                     verdicts.setdefault(row, []).append((each, verdict))
             self._count(verdicts.get(row, []), row, again)
             self._event(batch, row, verdicts.get(row, []), letters[row], live[row])
@@ -195,27 +192,9 @@ class Verify:
                 found[row] = own[turn]
         return found
 
-    def _before_scoring(self, published: Published, event: Event, live: Activation | None) -> Verdict | None:
-        """The verdict that needs no scoring; None where the prediction is to be compared."""
-        why = forged_why(published, self.gathering.topic)
-        if why is not None:
-            return Verdict(Level.SURPLUS, Cause.FORGED, why)
-        other = event_cause(published, event, self.gathering.recreated)
-        if other is not None or self.lineage is None:
-            return other
-        if live is None:
-            return Verdict(Level.SURPLUS, Cause.FORGED, "nothing was live at that offset")
-        # one that was live elsewhere may have scored it too: by a redrive, or again across a deployment
-        return None if published.bundle in self.lineage.ever else bundle_cause(published, live)
-
-    def _out_of_turn(self, published: Published, live: Activation | None) -> Verdict | None:
-        """The verdict on one that comes out right, but with a bundle that was not live at its event."""
-        if live is None or self.lineage is None or published.bundle == live.bundle:
-            return None
-        if self.lineage.preceded(live, published.bundle):
-            said = f"{live.bundle.label} has scored it as well"
-            return Verdict(Level.SURPLUS, Cause.AGAIN, said)
-        return bundle_cause(published, live)
+    def _standing(self, live: Activation | None) -> Standing:
+        gathering = self.gathering
+        return Standing(gathering.topic, gathering.recreated, self.lineage, live)
 
     def _scored(self, batch: RecordBatch, wanted: Mapping[Identity, list[int]]) -> dict[Pair, Rescored | str]:
         found: dict[Pair, Rescored | str] = {}

@@ -3,15 +3,59 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import fastavro
 
-from tests.harness.topics import PARTITIONS, Raw, register, schemas_of, send, shipped_schema
-from tests.harness.workers import scorer
+from tests.harness.bundles import lead_bundle
+from tests.harness.lead_stream import LeadStream, lead_stream
+from tests.harness.topics import PARTITIONS, Raw, read_raw, register, schemas_of, send, shipped_schema
+from tests.harness.workers import scorer, worker
+
+SECOND_BOUNDS = "A = 0.4, B = 0.2, C = 0.05, D = 0.0"
+EACH = 300
+"""Leads before the deployment, and behind it."""
+BAD, TOMBSTONES = 5, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """A stream that was scored, by `second` from a boundary on, and whose worker has ended."""
+
+    stream: LeadStream
+    config: Path
+    second: Path
+    predictions: list[Raw]
+
+
+@contextmanager
+def lived(kafka: str, registry: str, folder: Path, *, each: int = EACH) -> Iterator[Lived]:
+    """Lets a worker score so many leads, what is none, a deployment, and so many more."""
+    second = lead_bundle(folder, "2", SECOND_BOUNDS)
+    with lead_stream(kafka, registry, folder) as it:
+        config = it.settings()
+        with worker(config) as started:
+            started.wait_ready()
+            it.send(each)
+            it.send_values([b"no lead"] * BAD)
+            it.send_values([None] * TOMBSTONES)
+            it.predictions(each)
+            ended = scorer("deploy", "lead", str(second), "--why", "better", "--config", str(config), cwd=folder)
+            assert ended.returncode == 0, ended.stderr
+            started.until(lambda: started.events("deployment.ready"), "ready for the second")
+            it.send(each, seed=2)
+            it.predictions(2 * each)
+            it.letters(BAD)
+            started.signal(signal.SIGTERM)
+            assert started.wait() == 0
+        yield Lived(it, config, second, read_raw(kafka, it.topics.predictions, 2 * each))
+
 
 Change = Callable[[dict[str, Any]], None]
 

@@ -3,60 +3,32 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness.bundles import lead_bundle
 from tests.harness.events import sampled
-from tests.harness.lead_stream import LeadStream, lead_stream
-from tests.harness.topics import Raw, read_raw, stream_topics
-from tests.harness.verified import Change, as_value, changed, outlet, republish, told, without
-from tests.harness.workers import ROOT, scorer, worker
+from tests.harness.topics import Raw, stream_topics
+from tests.harness.verified import (
+    BAD,
+    EACH,
+    TOMBSTONES,
+    Change,
+    Lived,
+    as_value,
+    changed,
+    lived,
+    outlet,
+    republish,
+    told,
+    without,
+)
+from tests.harness.workers import ROOT, scorer
 
 pytestmark = pytest.mark.timeout(240)
-
-SECOND_BOUNDS = "A = 0.4, B = 0.2, C = 0.05, D = 0.0"
-EACH = 300
-"""Leads before the deployment, and behind it."""
-BAD, TOMBSTONES = 5, 3
-
-
-@dataclass(frozen=True, slots=True)
-class Lived:
-    """A stream that was scored, by `second` from a boundary on, and whose worker has ended."""
-
-    stream: LeadStream
-    config: Path
-    second: Path
-    predictions: list[Raw]
-
-
-@contextmanager
-def lived(kafka: str, registry: str, folder: Path, *, each: int = EACH) -> Iterator[Lived]:
-    second = lead_bundle(folder, "2", SECOND_BOUNDS)
-    with lead_stream(kafka, registry, folder) as it:
-        config = it.settings()
-        with worker(config) as started:
-            started.wait_ready()
-            it.send(each)
-            it.send_values([b"no lead"] * BAD)
-            it.send_values([None] * TOMBSTONES)
-            it.predictions(each)
-            ended = scorer("deploy", "lead", str(second), "--why", "better", "--config", str(config), cwd=folder)
-            assert ended.returncode == 0, ended.stderr
-            started.until(lambda: started.events("deployment.ready"), "ready for the second")
-            it.send(each, seed=2)
-            it.predictions(2 * each)
-            it.letters(BAD)
-            started.signal(signal.SIGTERM)
-            assert started.wait() == 0
-        yield Lived(it, config, second, read_raw(kafka, it.topics.predictions, 2 * each))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,115 @@
+"""Finds one prediction in its topic without reading it all.
+
+Predictions of one input partition are published in the order of its offsets, so each output partition is narrowed down
+by halves; what is left is read through. Where that finds nothing (a redrive comes later than its neighbours, an output
+partition without records of ours), the whole stretch is read through, up to a limit. Nothing is kept in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scorer.core.letters import Place
+from scorer.core.ranges import Span
+from scorer.core.verdicts import Published
+from scorer.services.patience import StoppedError
+from scorer.services.reading import Decoder
+from scorer.services.spans import Topics
+
+SCAN = 5_000
+"""Records of a partition that are read through rather than narrowed down further."""
+PROBE = 200
+READ_MAX = 2_000_000
+"""Records that are read through at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which prediction: its id, and what its id is made of.
+
+    Attributes:
+        prediction_id: in full.
+        topic, source: the event's topic and place.
+        lane: whose.
+    """
+
+    prediction_id: str
+    topic: str
+    source: Place
+    lane: str
+
+
+@dataclass(slots=True)
+class Finder:
+    """Looks for predictions. `looked` counts the records that were read through."""
+
+    topics: Topics
+    decoder: Decoder
+    looked: int = 0
+
+    def find(self, output: str, spans: Mapping[int, Span], wanted: Wanted) -> Published | None:
+        """The first prediction of that id in these stretches of the output topic.
+
+        Raises:
+            StoppedError, ConfigError, TransientError: told to stop; there is no such topic; Kafka does not answer.
+        """
+        near = self._narrowed(output, spans, wanted)
+        found = self._scan(output, near, wanted, READ_MAX)
+        if found is None and near != dict(spans):
+            found = self._scan(output, spans, wanted, READ_MAX)
+        return found
+
+    def _narrowed(self, output: str, spans: Mapping[int, Span], wanted: Wanted) -> dict[int, Span]:
+        near = dict(spans)
+        stuck: set[int] = set()
+        while True:
+            halves = {
+                partition: (low + high) // 2
+                for partition, (low, high) in near.items()
+                if high - low > SCAN and partition not in stuck
+            }
+            if not halves:
+                return near
+            sources = self._sources(output, {each: (at, at + PROBE) for each, at in halves.items()}, wanted)
+            for partition, at in halves.items():
+                low, high = near[partition]
+                offset = sources.get(partition)
+                if offset is None:
+                    stuck.add(partition)
+                else:
+                    near[partition] = (at, high) if offset <= wanted.source[1] else (low, min(high, at + PROBE))
+            if self.topics.stop.is_set():
+                raise StoppedError
+
+    def _sources(self, output: str, spans: Mapping[int, Span], wanted: Wanted) -> dict[int, int]:
+        """Partition to the offset of the first event of the wanted partition that these stretches are about."""
+        found: dict[int, int] = {}
+        for batch in self.topics.stretch(output, spans):
+            for partition, record in zip(batch.partitions.tolist(), self.decoder.records(batch.values), strict=True):
+                if partition in found or record is None:
+                    continue
+                own = record[1]
+                if (own.get("source_topic"), own.get("source_partition")) == (wanted.topic, wanted.source[0]):
+                    found[partition] = own["source_offset"]
+        return found
+
+    def _scan(self, output: str, spans: Mapping[int, Span], wanted: Wanted, most: int) -> Published | None:
+        sought = wanted.prediction_id.encode()
+        left = most
+        for batch in self.topics.stretch(output, spans):
+            rows = [row for row, value in enumerate(batch.values) if value is not None and sought in value]
+            for row in rows:
+                (record,) = self.decoder.records([batch.values[row]])
+                if record is None or record[1].get("prediction_id") != wanted.prediction_id:
+                    continue
+                if record[1].get("lane") == wanted.lane:
+                    place = int(batch.partitions[row]), int(batch.offsets[row])
+                    return Published(place, batch.keys[row], *record)
+            self.looked += len(batch)
+            left -= len(batch)
+            if left <= 0:
+                return None
+        if self.topics.stop.is_set():
+            raise StoppedError
+        return None
