@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.harness.events import sampled
-from tests.harness.topics import Raw, stream_topics
+from tests.harness.topics import ROOT, Raw, stream_topics
 from tests.harness.verified import (
     BAD,
     EACH,
@@ -26,7 +26,7 @@ from tests.harness.verified import (
     told,
     without,
 )
-from tests.harness.workers import ROOT, scorer
+from tests.harness.workers import scorer
 
 pytestmark = pytest.mark.timeout(240)
 
