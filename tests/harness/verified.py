@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.harness.bundles import lead_bundle
 from tests.harness.lead_stream import LeadStream, lead_stream
-from tests.harness.topics import PARTITIONS, Raw, read_raw, register, schemas_of, send, shipped_schema
+from tests.harness.topics import PARTITIONS, WAIT_S_MAX, Raw, read_raw, register, schemas_of, send, shipped_schema
 from tests.harness.workers import scorer, worker
 
 SECOND_BOUNDS = "A = 0.4, B = 0.2, C = 0.05, D = 0.0"
@@ -67,15 +70,21 @@ def told(config: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     return ended.returncode, json.loads(ended.stdout)
 
 
+def decoded(registry: str, record: Raw) -> dict[str, Any]:
+    """A prediction's fields."""
+    assert record.value is not None
+    ((_, schema),) = schemas_of(registry, [record]).items()
+    own: Any = fastavro.schemaless_reader(BytesIO(record.value[5:]), fastavro.parse_schema(schema))
+    return dict(own)
+
+
 def changed(registry: str, record: Raw, change: Change) -> Raw:
     """A prediction with something changed in it, in the same place."""
-    assert record.value is not None
     ((schema_id, schema),) = schemas_of(registry, [record]).items()
-    parsed = fastavro.parse_schema(schema)
-    own = fastavro.schemaless_reader(BytesIO(record.value[5:]), parsed)
+    own = decoded(registry, record)
     change(own)
     body = BytesIO()
-    fastavro.schemaless_writer(body, parsed, own)
+    fastavro.schemaless_writer(body, fastavro.parse_schema(schema), own)
     return as_value(record, b"\0" + schema_id.to_bytes(4) + body.getvalue())
 
 
@@ -87,6 +96,19 @@ def as_value(record: Raw, value: bytes | None) -> Raw:
 def republish(kafka: str, topic: str, records: Iterable[Raw]) -> int:
     """Sends records to another topic, each to its own partition with its own time."""
     return send(kafka, topic, (_message(each) for each in records))
+
+
+def make_topic(kafka: str, name: str) -> None:
+    """Makes a topic, also where one of that name is still being deleted."""
+    admin = AdminClient({"bootstrap.servers": kafka})
+    deadline_s = time.monotonic() + WAIT_S_MAX
+    while True:
+        try:
+            return admin.create_topics([NewTopic(name, PARTITIONS, 1)])[name].result(WAIT_S_MAX)
+        except KafkaException:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.2)
 
 
 def outlet(registry: str, topic: str) -> None:

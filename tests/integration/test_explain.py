@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from tests.harness.topics import PARTITIONS, Raw, delete_topics
-from tests.harness.verified import BAD, EACH, Lived, changed, lived, republish, told
+from tests.harness.verified import BAD, EACH, Lived, changed, lived, make_topic, republish, told
 from tests.harness.workers import scorer
 
 pytestmark = pytest.mark.timeout(240)
@@ -81,9 +81,7 @@ def test_an_id_that_never_was_and_one_that_is_none_are_told_apart(once: Lived) -
 
 def test_a_lane_compares_with_live_by_quantiles_bins_and_movers(once: Lived) -> None:
     lane = f"{once.stream.topics.predictions}.lane.spring"
-    AdminClient({"bootstrap.servers": once.stream.kafka}).create_topics([NewTopic(lane, PARTITIONS, 1)])[lane].result(
-        30
-    )
+    make_topic(once.stream.kafka, lane)
 
     def moved(own: dict[str, Any]) -> None:
         own["lane"] = "spring"
