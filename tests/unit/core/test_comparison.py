@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.core.comparison import MOVERS_MAX, QUANTILES, Comparison
-from tests.unit.core.test_verdicts import CONTRACT, fields
+from tests.unit.core.judged import CONTRACT, fields
 
 scores = st.floats(0, 1, width=32)
 pairs = st.lists(st.tuples(scores, scores), min_size=1, max_size=40)

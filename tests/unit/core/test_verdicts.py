@@ -2,115 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer.core.account import STRANGERS_MIN, Account
-from scorer.core.compose import Origin
-from scorer.core.contract import parse_contract
-from scorer.core.deployments import Activation, Identity, Intent
 from scorer.core.likeness import differing
-from scorer.core.lineage import Lineage, Standing, before_scoring, out_of_turn
-from scorer.core.verdicts import ALARMING, CAUSES, Cause, Event, Level, Published, Rescored, Verdict, judge, settled
-
-CONTRACT = parse_contract(
-    """
-name = "lead"
-version = "1"
-entity = "lead_id"
-prediction = "predictions.lead-score"
-[inputs.age]
-field = "age"
-[outputs.score]
-from = "p"
-[outputs.bucket]
-of = "score"
-bins = { A = 0.5, B = 0.0 }
-[outputs.items]
-each = { code = "c", points = "s" }
-"""
+from scorer.core.verdicts import ALARMING, CAUSES, Cause, Event, Level, Verdict, settled
+from tests.unit.core.judged import (
+    ONE,
+    OTHER_TIME,
+    THEIRS,
+    TWO,
+    activation,
+    fields,
+    published,
+    rescored,
+    standing,
+    verdict,
 )
-HERE = Origin("live", "1.0", "onnxruntime 1", "avx2")
-ONE, TWO = Identity("lead", "1", "a" * 64), Identity("lead", "2", "b" * 64)
-OURS, THEIRS = "topic-now", "topic-before"
 
-
-def fields(**changed: Any) -> dict[str, Any]:
-    """A prediction's fields."""
-    usual = {
-        "prediction_id": "lead/1/events/2/7",
-        "event_id": "e",
-        "lead_id": "l",
-        "score": 0.75,
-        "bucket": "A",
-        "items": [{"code": "x", "points": 1.5}],
-        "model_name": "lead",
-        "model_version": "1",
-        "model_sha256": ONE.sha256,
-        "source_topic": "events",
-        "source_partition": 2,
-        "source_offset": 7,
-        "source_timestamp": 5000,
-        "source_schema_id": 1,
-        "event_digest": "d",
-        "lane": "live",
-        "scorer_version": HERE.scorer_version,
-        "runtime": HERE.runtime,
-        "cpu_class": HERE.cpu_class,
-        "occurred_at": 4000,
-        "scored_at": 6000,
-    }
-    return {**usual, **changed}
-
-
-def published(schema_id: int = 3, key: bytes = b"l", **changed: Any) -> Published:
-    """A prediction in its topic."""
-    return Published((0, 1), key, schema_id, fields(**changed))
-
-
-def rescored(own: Mapping[str, Any] | None = None, **changed: Any) -> Rescored:
-    """What the core makes of the event."""
-    return replace(Rescored(own or fields(scored_at=0), "", 3, ONE.sha256, CONTRACT, HERE), **changed)
-
-
-def activation(bundle: Identity, first_offset: int, topic_id: str = OURS, partition: int = 2) -> Activation:
-    """A bundle is live from an offset on."""
-    return Activation("g.lead", "lead", bundle, 1, "events", topic_id, partition, first_offset, -1, "w")
-
-
-def standing(*activations: Activation, recreated: bool = False) -> Standing:
-    """What is known of partition 2, offset 7."""
-    lineage = Lineage("g.lead", OURS)
-    lineage.apply(activations)
-    return Standing("events", recreated or lineage.recreated, lineage, lineage.at(2, 7))
-
-
-SCENE = standing(activation(ONE, 0))
-SAME = Event("d", 5000)
-
-
-def verdict(
-    prediction: Published,
-    *,
-    event: Event = SAME,
-    at: Standing = SCENE,
-    again: Rescored | None = None,
-    alone: Mapping[str, Any] | None = None,
-) -> Verdict:
-    """All steps, as the services take them."""
-    before = before_scoring(prediction, event, at)
-    if before is not None:
-        return before
-    found = judge(prediction, again or rescored(), alone)
-    return found if found.cause is not None else out_of_turn(prediction, at) or found
-
-
-OTHER_TIME = Event("x", 5001)
 CASES: dict[str, tuple[Callable[[], Verdict], Level, Cause | None]] = {
     "as it was": (lambda: verdict(published()), Level.EQUAL, None),
     "scored at another time and in another lane": (
@@ -279,47 +192,3 @@ def test_of_two_of_one_id_with_other_contents_the_unexplained_is_forged() -> Non
     true, forged, repeat = published(), published(score=0.8), published(scored_at=9)
     pairs = [(each, verdict(each)) for each in (true, forged, repeat)]
     assert [found.cause for _, found in settled(pairs)] == [None, Cause.FORGED, None]
-
-
-def test_many_strange_events_are_another_topic_and_few_are_changed_events() -> None:
-    for count, cause in ((STRANGERS_MIN - 1, Cause.EVENT), (STRANGERS_MIN, Cause.RECREATED)):
-        account = Account()
-        for _ in range(count):
-            account.judged(published(), verdict(published(), event=OTHER_TIME))
-        account.close()
-        assert account.causes == {cause: count}
-        assert account.clean is (cause is Cause.RECREATED)
-        assert list(account.examples) == [cause]
-    account = Account()
-    for _ in range(STRANGERS_MIN):
-        account.judged(published(), verdict(published(), event=OTHER_TIME))
-        account.judged(published(), verdict(published()))
-    account.judged(published(), verdict(published()))
-    account.close()
-    assert account.causes == {Cause.EVENT: STRANGERS_MIN}
-
-
-def test_examples_show_what_differs_and_nothing_of_whom_it_is_about() -> None:
-    account = Account()
-    for score, lead in ((0.76, "l"), (0.99, "l"), (0.8, "m")):
-        again = rescored()
-        account.judged(published(score=score, lead_id=lead), judge(published(score=score, lead_id=lead), again), again)
-    worst = account.examples[Cause.UNEXPLAINED][0]
-    assert dict(worst.values) == {"score": (0.99, 0.75)}
-    assert dict(account.examples[Cause.FORGED][0].values) == {"score": (0.8, 0.75)}
-
-
-def test_the_lineage_knows_every_incarnation_of_the_topic_and_whose_word_it_was() -> None:
-    lineage = Lineage("g.lead", OURS)
-    intent = Intent("g.lead", "lead", ONE, "place", "who", "why", 1, "events", number=3)
-    carried = replace(activation(ONE, 0), intent=3)
-    lineage.apply([intent, activation(TWO, 0, THEIRS), carried, activation(TWO, 10), activation(ONE, 10)])
-    lineage.apply([replace(activation(TWO, 0), group="another")])
-    assert lineage.recreated
-    assert lineage.at(2, 9) == carried
-    assert lineage.at(2, 10) == activation(ONE, 10), "the later record counts"
-    assert lineage.at(3, 9) is None
-    assert lineage.changes(2, 0, 11) == [10]
-    assert lineage.changes(2, 0, 10) == []
-    assert lineage.intent_of(carried) == intent == lineage.intent_of(activation(ONE, 10))
-    assert lineage.intent_for(TWO) is None
