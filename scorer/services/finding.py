@@ -1,8 +1,9 @@
 """Finds one prediction in its topic without reading it all.
 
 Predictions of one input partition are published in the order of its offsets, so each output partition is narrowed down
-by halves; what is left is read through. Where that finds nothing (a redrive comes later than its neighbours, an output
-partition without records of ours), the whole stretch is read through, up to a limit. Nothing is kept in memory.
+by halves; what is left is read through. Where a look at the middle shows none of that input partition, the output
+partition is left for a second round, which looks at more places; where that finds nothing (a redrive comes later than
+its neighbours), the whole stretch is read through, up to a limit. Nothing is kept in memory.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from scorer.services.spans import Topics
 
 SCAN = 5_000
 """Records of a partition that are read through rather than narrowed down further."""
-PROBE = 200
+PROBE = 500
+LOOKS = (1 / 2, 1 / 4, 3 / 4, 1 / 8, 3 / 8, 5 / 8, 7 / 8)
 READ_MAX = 2_000_000
 """Records that are read through at most."""
 
@@ -42,10 +44,18 @@ class Wanted:
 
 @dataclass(slots=True)
 class Finder:
-    """Looks for predictions. `looked` counts the records that were read through."""
+    """Looks for predictions.
+
+    Attributes:
+        topics, decoder: where records are read, and decoded.
+        scan, probe: records of a partition that are read through at the end, and at each halving.
+        looked: records that were read through so far.
+    """
 
     topics: Topics
     decoder: Decoder
+    scan: int = SCAN
+    probe: int = PROBE
     looked: int = 0
 
     def find(self, output: str, spans: Mapping[int, Span], wanted: Wanted) -> Published | None:
@@ -54,31 +64,42 @@ class Finder:
         Raises:
             StoppedError, ConfigError, TransientError: told to stop; there is no such topic; Kafka does not answer.
         """
-        near = self._narrowed(output, spans, wanted)
-        found = self._scan(output, near, wanted, READ_MAX)
-        if found is None and near != dict(spans):
-            found = self._scan(output, spans, wanted, READ_MAX)
-        return found
+        for looks in (LOOKS[:1], LOOKS):
+            near = self._narrowed(output, spans, wanted, looks)
+            found = self._scan(output, near, wanted)
+            if found is not None:
+                return found
+        return self._scan(output, spans, wanted)
 
-    def _narrowed(self, output: str, spans: Mapping[int, Span], wanted: Wanted) -> dict[int, Span]:
+    def _narrowed(
+        self, output: str, spans: Mapping[int, Span], wanted: Wanted, looks: tuple[float, ...]
+    ) -> dict[int, Span]:
+        """Where it stands if it stands in order; partitions where nothing of ours was met are left out.
+
+        Args:
+            output, spans, wanted: see `find`.
+            looks: where to look for records of ours, as shares of what is left, one after another.
+        """
         near = dict(spans)
-        stuck: set[int] = set()
+        failed: dict[int, int] = {}
         while True:
+            wide = [each for each, (low, high) in near.items() if high - low > self.scan]
             halves = {
-                partition: (low + high) // 2
-                for partition, (low, high) in near.items()
-                if high - low > SCAN and partition not in stuck
+                each: near[each][0] + int((near[each][1] - near[each][0]) * looks[failed.get(each, 0)])
+                for each in wide
+                if failed.get(each, 0) < len(looks)
             }
             if not halves:
-                return near
-            sources = self._sources(output, {each: (at, at + PROBE) for each, at in halves.items()}, wanted)
+                return {each: span for each, span in near.items() if each not in wide or span != spans[each]}
+            sources = self._sources(output, {each: (at, at + self.probe) for each, at in halves.items()}, wanted)
             for partition, at in halves.items():
                 low, high = near[partition]
                 offset = sources.get(partition)
-                if offset is None:
-                    stuck.add(partition)
-                else:
-                    near[partition] = (at, high) if offset <= wanted.source[1] else (low, min(high, at + PROBE))
+                after = (low, high)
+                if offset is not None:
+                    after = (at, high) if offset <= wanted.source[1] else (low, min(high, at + self.probe))
+                failed[partition] = failed.get(partition, 0) + 1 if after == (low, high) else 0
+                near[partition] = after
             if self.topics.stop.is_set():
                 raise StoppedError
 
@@ -94,9 +115,9 @@ class Finder:
                     found[partition] = own["source_offset"]
         return found
 
-    def _scan(self, output: str, spans: Mapping[int, Span], wanted: Wanted, most: int) -> Published | None:
+    def _scan(self, output: str, spans: Mapping[int, Span], wanted: Wanted) -> Published | None:
         sought = wanted.prediction_id.encode()
-        left = most
+        left = READ_MAX
         for batch in self.topics.stretch(output, spans):
             rows = [row for row, value in enumerate(batch.values) if value is not None and sought in value]
             for row in rows:
