@@ -15,11 +15,18 @@ COUNT = 120
 
 @pytest.fixture(scope="module")
 def many() -> Scored:
-    return scored(COUNT)
+    """Both partitions of the input in turns, ten records at a time, as a worker reads a backlog."""
+    it = scored(10)
+    for first in range(10, COUNT, 10):
+        places = [(partition, first + number) for partition in (0, 1) for number in range(10)]
+        for place in places:
+            it.event(place, lead(place[1]))
+        it.score(places)
+    return it
 
 
 def finder(it: Scored) -> Finder:
-    return Finder(it.world.topics(), it.decoder(), scan=6, probe=2)
+    return Finder(it.world.topics(), it.decoder(), scan=12, probe=6)
 
 
 def wanted(partition: int, offset: int, lane: str = "live") -> Wanted:
@@ -35,7 +42,7 @@ def test_a_prediction_is_found_by_halving(many: Scored, offset: int) -> None:
         assert published.fields["prediction_id"] == own.prediction_id
         value = many.world.logs[OUTPUT][published.place].value or b""
         assert published.fields == record_decoder(WRITER)(value, 5)
-        assert found.looked < 40
+        assert found.looked < 60
 
 
 def test_what_is_not_there_is_not_found_and_neither_is_another_lanes(many: Scored) -> None:
