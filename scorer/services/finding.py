@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from scorer.core.letters import Place
 from scorer.core.ranges import Span
@@ -18,9 +19,11 @@ from scorer.services.patience import StoppedError
 from scorer.services.reading import Decoder
 from scorer.services.spans import Topics
 
-SCAN = 5_000
+SCAN = 10_000
 """Records of a partition that are read through rather than narrowed down further."""
 PROBE = 500
+FEW = 20
+"""Records that are decoded at a time in search of one that is about the wanted partition."""
 LOOKS = (1 / 2, 1 / 4, 3 / 4, 1 / 8, 3 / 8, 5 / 8, 7 / 8)
 READ_MAX = 2_000_000
 """Records that are read through at most."""
@@ -107,12 +110,17 @@ class Finder:
         """Partition to the offset of the first event of the wanted partition that these stretches are about."""
         found: dict[int, int] = {}
         for batch in self.topics.stretch(output, spans):
-            for partition, record in zip(batch.partitions.tolist(), self.decoder.records(batch.values), strict=True):
-                if partition in found or record is None:
-                    continue
-                own = record[1]
-                if (own.get("source_topic"), own.get("source_partition")) == (wanted.topic, wanted.source[0]):
-                    found[partition] = own["source_offset"]
+            partitions = batch.partitions.tolist()
+            for partition in set(partitions) - found.keys():
+                rows = [row for row, each in enumerate(partitions) if each == partition]
+                for first in range(0, len(rows), FEW):
+                    records = self.decoder.records([batch.values[row] for row in rows[first : first + FEW]])
+                    offsets = [each[1]["source_offset"] for each in records if each and _is_about(each[1], wanted)]
+                    if offsets:
+                        found[partition] = offsets[0]
+                        break
+            if len(found) == len(spans):
+                break
         return found
 
     def _scan(self, output: str, spans: Mapping[int, Span], wanted: Wanted) -> Published | None:
@@ -134,3 +142,7 @@ class Finder:
         if self.topics.stop.is_set():
             raise StoppedError
         return None
+
+
+def _is_about(fields: Mapping[str, Any], wanted: Wanted) -> bool:
+    return (fields.get("source_topic"), fields.get("source_partition")) == (wanted.topic, wanted.source[0])

@@ -7,15 +7,18 @@ event is gone, and those that name one that never was.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from scorer.core.account import Account
 from scorer.core.compose import PROVENANCE
+from scorer.core.decode import Events
 from scorer.core.letters import letter_of, stored
 from scorer.core.ranges import Aside, Range, Span, piece_of, pieces, waves
 from scorer.core.records import RecordBatch
+from scorer.core.schema import WriterSchema
 from scorer.core.verdicts import Cause, Level, Published, Verdict, forged_why
 from scorer.services.reading import Decoder
 from scorer.services.spans import Topics
@@ -101,28 +104,38 @@ class Gathering:
                 self.shelf.put(piece, rows)
 
     def _sort(self, batch: RecordBatch) -> None:
-        found: dict[int, list[Aside]] = {}
-        for row, decoded in enumerate(self.decoder.records(batch.values)):
-            value = batch.values[row]
-            place = int(batch.partitions[row]), int(batch.offsets[row])
-            if decoded is None or value is None or not PROVENANCE.keys() <= decoded[1].keys():
-                self.account.skipped["erasure" if value is None else "no_prediction"] += 1
-                continue
-            published = Published(place, batch.keys[row], *decoded)
-            if published.fields["lane"] != self.lane:
-                self.account.skipped["other_lane"] += 1
-                continue
-            if published.fields["source_topic"] != self.topic:
-                self.account.skipped["other_topic"] += 1
-                continue
-            piece = piece_of(self._first, self.range.spans, self.window, published.source)
-            if piece is not None:
-                aside = Aside(published.source[1], place, batch.keys[row], value)
-                found.setdefault(piece, []).append(aside)
-            else:
-                self._outside(published)
+        skipped = self.account.skipped
+        tables = [events for events in self.decoder.tables(batch.values) if _is_prediction(events.schema)]
+        erased = sum(value is None for value in batch.values)
+        skipped["erasure"] += erased
+        skipped["no_prediction"] += len(batch) - erased - sum(map(len, tables))
+        found: dict[int, list[tuple[int, int]]] = {}
+        for events in tables:
+            columns = (_column(events, name) for name in ("lane", "source_topic", "source_partition", "source_offset"))
+            for at, (lane, topic, partition, offset) in enumerate(zip(*columns, strict=True)):
+                if lane != self.lane or topic != self.topic:
+                    skipped["other_lane" if lane != self.lane else "other_topic"] += 1
+                    continue
+                piece = piece_of(self._first, self.range.spans, self.window, (partition, offset))
+                if piece is not None:
+                    found.setdefault(piece, []).append((int(events.rows[at]), offset))
+                elif self._concerns(partition, offset):
+                    row = int(events.rows[at])
+                    (decoded,) = self.decoder.records([batch.values[row]])
+                    assert decoded is not None, "it was decoded a moment ago"
+                    place = int(batch.partitions[row]), int(batch.offsets[row])
+                    self._outside(Published(place, batch.keys[row], *decoded))
+        self.account.skipped += Counter()  # without zeros
+        places = list(zip(batch.partitions.tolist(), batch.offsets.tolist(), strict=True))
         for piece, rows in found.items():
-            self.shelf.put(piece, rows)
+            self.shelf.put(
+                piece, [Aside(offset, places[row], batch.keys[row], batch.values[row]) for row, offset in sorted(rows)]
+            )
+
+    def _concerns(self, partition: int, offset: int) -> bool:
+        """Whether a prediction outside the range may be judged: its event is gone, or was never there."""
+        low, high = self.range.extents.get(partition, (0, 0))
+        return self.range.open if offset >= high else offset < low and self.range.since_ms is not None
 
     def _outside(self, published: Published) -> None:
         """Judges a prediction whose event the range does not hold, if it is one of the range all the same."""
@@ -137,6 +150,16 @@ class Gathering:
                 why = forged_why(published, self.topic)
                 gone = Verdict(Level.UNCHECKED, Cause.EVENT_GONE, f"the topic begins at {low}")
                 self.account.judged(published, gone if why is None else Verdict(Level.SURPLUS, Cause.FORGED, why))
+
+
+def _is_prediction(schema: WriterSchema) -> bool:
+    return PROVENANCE.keys() <= {name for name, _ in schema.root.fields}
+
+
+def _column(events: Events, name: str) -> list[Any]:
+    if isinstance(events.table, list):
+        return [record[name] for record in events.table]
+    return list(events.table.column(name).to_pylist())
 
 
 def nowhere(published: Published, topic: str, recreated: bool) -> Verdict:

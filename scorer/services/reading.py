@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
-from scorer.core.decode import decode
-from scorer.core.letters import Stored, as_originals
+import numpy as np
+
+from scorer.core.decode import Events, decode
 from scorer.core.ports import Clock, Report
+from scorer.core.records import Closed, RecordBatch
 from scorer.core.schema import WriterSchema
-from scorer.core.wire import Frames, split_frames
+from scorer.core.wire import split_frames
 from scorer.services.patience import StoppedError
 from scorer.services.schemas import Schemas, Waiting
 
@@ -43,17 +45,27 @@ class Decoder:
             raise StoppedError
         return found
 
+    def tables(self, values: Sequence[bytes | None]) -> list[Events]:
+        """The records by schema; nulls, and what is no record of a schema that the registry knows, are left out.
+
+        Raises:
+            StoppedError: told to stop.
+        """
+        frames = split_frames(values, VALUE_BYTES_MAX)
+        numbers = np.zeros(len(values), dtype=np.int64)
+        nothing: list[None] = [None] * len(values)
+        places = numbers.astype(np.int32), numbers, numbers
+        batch = RecordBatch("", *places, list(values), nothing, nothing, Closed.FULL)
+        return decode(batch, frames, self.known(frames.groups))[0]
+
     def records(self, values: Sequence[bytes | None]) -> list[tuple[int, dict[str, Any]] | None]:
         """Per value its schema id and its record; None for a null, and for what is no such record.
 
         Raises:
             StoppedError: told to stop.
         """
-        frames: Frames = split_frames(values, VALUE_BYTES_MAX)
-        batch = as_originals("", {(0, at): Stored(None, value, [], 0) for at, value in enumerate(values)})
-        decoded, _ = decode(batch, frames, self.known(frames.groups))
         found: list[tuple[int, dict[str, Any]] | None] = [None] * len(values)
-        for events in decoded:
+        for events in self.tables(values):
             rows = events.table if isinstance(events.table, list) else events.table.to_pylist()
             for row, record in zip(events.rows.tolist(), rows, strict=True):
                 found[row] = events.schema.id, record
