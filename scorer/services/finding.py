@@ -22,8 +22,6 @@ from scorer.services.spans import Topics
 SCAN = 10_000
 """Records of a partition that are read through rather than narrowed down further."""
 PROBE = 500
-FEW = 20
-"""Records that are decoded at a time in search of one that is about the wanted partition."""
 LOOKS = (1 / 2, 1 / 4, 3 / 4, 1 / 8, 3 / 8, 5 / 8, 7 / 8)
 READ_MAX = 2_000_000
 """Records that are read through at most."""
@@ -108,17 +106,15 @@ class Finder:
 
     def _sources(self, output: str, spans: Mapping[int, Span], wanted: Wanted) -> dict[int, int]:
         """Partition to the offset of the first event of the wanted partition that these stretches are about."""
+        sign = f"/{wanted.topic}/{wanted.source[0]}/".encode()  # of every id that is about that partition
         found: dict[int, int] = {}
         for batch in self.topics.stretch(output, spans):
-            partitions = batch.partitions.tolist()
-            for partition in set(partitions) - found.keys():
-                rows = [row for row, each in enumerate(partitions) if each == partition]
-                for first in range(0, len(rows), FEW):
-                    records = self.decoder.records([batch.values[row] for row in rows[first : first + FEW]])
-                    offsets = [each[1]["source_offset"] for each in records if each and _is_about(each[1], wanted)]
-                    if offsets:
-                        found[partition] = offsets[0]
-                        break
+            for partition, value in zip(batch.partitions.tolist(), batch.values, strict=True):
+                if partition in found or value is None or sign not in value:
+                    continue
+                (record,) = self.decoder.records([value])
+                if record is not None and _is_about(record[1], wanted):
+                    found[partition] = record[1]["source_offset"]
             if len(found) == len(spans):
                 break
         return found
