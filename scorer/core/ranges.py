@@ -127,21 +127,16 @@ def pieces(spans: Mapping[int, Span], size: int) -> list[tuple[int, Span]]:
 def waves(cut: Sequence[tuple[int, Span]], size: int) -> list[list[int]]:
     """Which pieces are worked on together: at most `size` offsets in all, or one piece, and one piece a partition."""
     found: list[list[int]] = []
-    taken: list[set[int]] = []
     room: list[int] = []
     first_open = 0
-    for number, (partition, (first, end)) in enumerate(cut):
+    for number, (_, (first, end)) in enumerate(cut):  # two of one partition never fit: all but its last are full
         length = end - first
-        at = next(
-            (at for at in range(first_open, len(found)) if room[at] >= length and partition not in taken[at]), None
-        )
+        at = next((at for at in range(first_open, len(found)) if room[at] >= length), None)
         if at is None:
             found.append([])
-            taken.append(set())
             room.append(size)
             at = len(found) - 1
         found[at].append(number)
-        taken[at].add(partition)
         room[at] -= length
         while first_open < len(found) and room[first_open] <= 0:
             first_open += 1

@@ -138,18 +138,15 @@ class Gathering:
         return self.range.open if offset >= high else offset < low and self.range.since_ms is not None
 
     def _outside(self, published: Published) -> None:
-        """Judges a prediction whose event the range does not hold, if it is one of the range all the same."""
+        """Judges a prediction that `_concerns` the range, though the topic does not hold its event."""
         partition, offset = published.source
         low, high = self.range.extents.get(partition, (0, 0))
         if offset >= high:
-            if self.range.open:
-                self.account.judged(published, nowhere(published, self.topic, self.recreated))
-        elif offset < low:
-            since_ms = self.range.since_ms
-            if since_ms is not None and published.fields["source_timestamp"] >= since_ms:
-                why = forged_why(published, self.topic)
-                gone = Verdict(Level.UNCHECKED, Cause.EVENT_GONE, f"the topic begins at {low}")
-                self.account.judged(published, gone if why is None else Verdict(Level.SURPLUS, Cause.FORGED, why))
+            self.account.judged(published, nowhere(published, self.topic, self.recreated))
+        elif published.fields["source_timestamp"] >= (self.range.since_ms or 0):
+            why = forged_why(published, self.topic)
+            gone = Verdict(Level.UNCHECKED, Cause.EVENT_GONE, f"the topic begins at {low}")
+            self.account.judged(published, gone if why is None else Verdict(Level.SURPLUS, Cause.FORGED, why))
 
 
 def _is_prediction(schema: WriterSchema) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,17 @@ def test_an_id_leads_to_event_tensors_bundle_deployment_and_verdict(once: Lived,
     assert found["published"]["fields"]["score"] == true["score"] == found["scored_again"]["score"]
     assert found["rules"][0]["label"] == true["bucket"]
     assert dict(map(tuple, found["rules"][0]["bins"]))["A"] == {"1": 0.5, "2": 0.4}[version]
+
+
+def test_explaining_costs_little_more_than_listing_the_deployments(once: Lived) -> None:
+    true = prediction(once, "2")
+    took = []
+    for command in (("deployments", "lead"), ("explain", true["prediction_id"])):
+        began_s = time.monotonic()
+        ended = scorer(*command, "--config", str(once.config), cwd=once.config.parent)
+        took.append(time.monotonic() - began_s)
+        assert ended.returncode == 0
+    assert took[1] < 4 * took[0], took
 
 
 def test_without_payload_nothing_of_the_event_is_shown(once: Lived) -> None:

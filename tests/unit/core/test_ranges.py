@@ -76,6 +76,3 @@ def test_every_offset_is_in_one_piece_and_every_piece_in_one_wave(spans: dict[in
     for wave in together:
         assert sum(cut[number][1][1] - cut[number][1][0] for number in wave) <= size
         assert len({cut[number][0] for number in wave}) == len(wave)
-    for partition in spans:
-        order = [at for at, wave in enumerate(together) for number in wave if cut[number][0] == partition]
-        assert order == sorted(order)

@@ -32,7 +32,7 @@ CASES: dict[str, tuple[Callable[[], Verdict], Level, Cause | None]] = {
         None,
     ),
     "another build, the same bits": (lambda: verdict(published(runtime="onnxruntime 0")), Level.EQUAL, None),
-    "a score beyond the tolerance": (lambda: verdict(published(score=0.76)), Level.DIFFERENT, Cause.UNEXPLAINED),
+    "a score beyond the tolerance": (lambda: verdict(published(score=0.750001)), Level.DIFFERENT, Cause.UNEXPLAINED),
     "a score within it": (lambda: verdict(published(score=0.75 * (1 + 5e-7))), Level.CLOSE, Cause.UNEXPLAINED),
     "a minus before zero": (
         lambda: verdict(published(score=-0.0), again=rescored(fields(score=0.0))),
@@ -133,6 +133,11 @@ CASES: dict[str, tuple[Callable[[], Verdict], Level, Cause | None]] = {
     ),
     "a bundle that was never live": (
         lambda: verdict(published(), at=standing(activation(TWO, 0))),
+        Level.SURPLUS,
+        Cause.FORGED,
+    ),
+    "a bundle that was never live, and gives something else": (
+        lambda: verdict(published(score=0.8), at=standing(activation(TWO, 0))),
         Level.SURPLUS,
         Cause.FORGED,
     ),
