@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     REJECTED = 5
     FENCED = 6
     INCOMPLETE = 7
+    UNEXPLAINED = 8
     INTERRUPTED = 130
 
 

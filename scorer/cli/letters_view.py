@@ -119,9 +119,9 @@ def letter_document(found: Found, reason_in_words: str, *, payload: bool) -> dic
         value = found.value or b""
         rest = value if taken is None else value[taken.stopped_at :] if taken.why else b""
         document["payload"] = {
-            "key": _shown(found.content.key),
-            "headers": [[name, _shown(text)] for name, text in own],
-            "fields": [[part.start, part.path, part.kind, _shown(part.value)] for part in taken.parts] if taken else [],
+            "key": shown(found.content.key),
+            "headers": [[name, shown(text)] for name, text in own],
+            "fields": [[part.start, part.path, part.kind, shown(part.value)] for part in taken.parts] if taken else [],
             "fields_omitted": taken.omitted if taken else 0,
             "rest_at": len(value) - len(rest),
             "rest": rest.hex(),
@@ -212,7 +212,7 @@ def _hex_lines(value: bytes, first: int) -> Iterator[str]:
         yield f"{'...':>10}  {len(value) - HEX_BYTES_MAX} more bytes; --json has them all"
 
 
-def _shown(value: Any) -> Any:
+def shown(value: Any) -> Any:
     """A value as JSON has it: bytes as text where they are any, else in hex; a number that JSON lacks as a word."""
     if isinstance(value, bytes):
         try:

@@ -23,6 +23,7 @@ from scorer.cli.replay import promote, replay
 from scorer.cli.score import score
 from scorer.cli.send import send
 from scorer.cli.setup import setup
+from scorer.cli.verify import compare, explain, verify
 from scorer.cli.watch import watch
 from scorer.cli.worker import worker
 
@@ -72,6 +73,21 @@ add_command(
     "scorer replay lead --lane v2",
 )
 add_command(app, promote, "scorer promote lead repair")
+add_command(
+    app,
+    verify,
+    "scorer verify lead",
+    "scorer verify lead --since 24h --json",
+    "scorer verify lead --offsets 0:0-99999 --offsets 2:500-",
+    "scorer verify lead --lane spring --bundles models",
+)
+add_command(
+    app,
+    explain,
+    "scorer explain lead/1/events.new-lead/2/17",
+    "scorer explain lead/1/events.new-lead/2/17 --no-payload --json",
+)
+add_command(app, compare, "scorer compare lead live spring", "scorer compare lead spring summer --since 7d --json")
 
 
 def _print_version(wanted: bool) -> None:

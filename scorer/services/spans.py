@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
 
+import numpy as np
+
 from scorer.core.errors import HaltError, RefusedError, TransientError
 from scorer.core.letters import Letter, Place, Stored, letter_of, stored
 from scorer.core.records import RecordBatch
@@ -94,6 +96,22 @@ class Topics:
                     if place in wanted:
                         found[place] = stored(batch, row)
         return found
+
+    def stretch(self, topic: str, spans: Mapping[int, tuple[int, int]]) -> Iterator[RecordBatch]:
+        """The records from each partition's first offset up to its end, and no others, as far as the topic holds them.
+
+        Raises:
+            ConfigError: there is no such topic.
+            TransientError: Kafka does not answer.
+        """
+        for batch in self._read(topic, spans):
+            nothing = (0, 0)
+            bounds = np.array([spans.get(partition, nothing) for partition in batch.partitions.tolist()])
+            inside = np.flatnonzero((batch.offsets >= bounds[:, 0]) & (batch.offsets < bounds[:, 1]))
+            if len(inside) == len(batch):
+                yield batch
+            elif len(inside):
+                yield batch.take(inside)
 
     def _read(self, topic: str, spans: Mapping[int, tuple[int, int]]) -> Iterator[RecordBatch]:
         """Batches that hold every record from a first offset up to an end, and maybe some beyond it."""

@@ -29,7 +29,7 @@ ARROWS = {
 CORE_MAY_IMPORT = {
     *("scorer", "numpy", "pyarrow", "fastavro", "pyruhvro", "onnxruntime"),
     *("__future__", "collections", "contextlib", "dataclasses", "difflib", "enum", "functools", "hashlib", "io"),
-    *("bisect", "itertools", "json", "math", "operator", "re", "struct", "tomllib", "types", "typing"),
+    *("array", "bisect", "itertools", "json", "math", "operator", "re", "struct", "tomllib", "types", "typing"),
 }
 """Third-party libraries of the design, and what in the standard library has no clock, chance, thread or outside."""
 

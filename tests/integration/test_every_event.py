@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from kafka.partitioner.default import murmur2
@@ -25,6 +26,7 @@ from tests.harness.topics import (
     shipped_schema,
     stream_topics,
 )
+from tests.harness.verified import told
 from tests.harness.workers import Worker, stream, worker, write_settings
 from tests.oracle import java_reader, python_reader
 from tests.oracle.record import Record
@@ -54,6 +56,7 @@ class Scored:
         predictions: as the Python reader gets them.
         letters: the dead letters.
         began_ms, ended_ms: the clock before the first event was sent and after the last prediction was read.
+        config: the settings.
     """
 
     topics: Topics
@@ -64,6 +67,7 @@ class Scored:
     letters: list[Raw]
     began_ms: int
     ended_ms: int
+    config: Path = Path()
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +91,7 @@ def scored(
         announce(request, "; ".join(f"{len(each.events)} {kind}s: {each.origin}" for kind, each in sent.items()))
         found = {kind: _score(kafka, registry, topics[kind], sent[kind], writers[kind]) for kind in KINDS}
         _says_it_scored_all(running)
-        yield found
+        yield {kind: replace(each, config=config) for kind, each in found.items()}
 
 
 @each_kind
@@ -136,6 +140,14 @@ def test_java_s_consumer_gets_the_same_predictions_as_python_s(
     assert len(records) == len(found.predictions)
     for java, python in zip(records, found.predictions, strict=True):
         assert bits(java) == bits(python)
+
+
+@each_kind
+def test_every_prediction_is_bit_equal_when_it_is_scored_again(scored: dict[str, Scored], kind: str) -> None:
+    code, document = told(scored[kind].config, "verify", kind)
+    assert (code, document["causes"], document["pending"]) == (0, {}, 0)
+    assert document["levels"]["bit_equal"] == COUNTS[kind]
+    assert document["events"] == {"prediction": COUNTS[kind]}
 
 
 def _register(registry: str, kind: str, topics: Topics) -> int:

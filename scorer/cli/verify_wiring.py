@@ -1,0 +1,226 @@
+"""From settings to what `scorer verify`, `explain` and `compare` read and score with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from scorer.cli.letters_wiring import GRACE_MS_MAX, topics
+from scorer.cli.rollout_wiring import group_of, open_log
+from scorer.cli.settings import Settings, Stream
+from scorer.cli.wiring import LIVE, open_registry, origin, versions
+from scorer.core.account import Account
+from scorer.core.bundle import Bundle
+from scorer.core.deployments import Identity
+from scorer.core.errors import ConfigError, ContractError
+from scorer.core.lineage import Lineage
+from scorer.core.model import load_model
+from scorer.core.ports import Report
+from scorer.core.proof import event_problems, prediction_problems, signature_problems
+from scorer.core.ranges import Range, Span, Wish, fixed
+from scorer.core.scoring import Recipe
+from scorer.edges.bundles import find_bundle, read_bundle
+from scorer.edges.clock import SystemClock
+from scorer.edges.kafka.admin import KafkaAdmin
+from scorer.edges.kafka.extents import TopicExtents
+from scorer.edges.spill import Spill
+from scorer.services.gathering import Gathering
+from scorer.services.patience import StoppedError
+from scorer.services.reading import Decoder
+from scorer.services.schemas import Schemas
+from scorer.services.spans import Topics
+from scorer.services.verify import Rescoring, Verify
+
+LATE_MS = 3_600_000
+"""Predictions are looked for from so long before their events on: upstream's clock may be ahead of the broker's, which
+refuses more than this (message.timestamp.after.max.ms)."""
+READ_MS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the commands work with.
+
+    Attributes:
+        settings, stream: what is looked at.
+        topics: where records are read.
+        extents: where topics begin and end, and what they hold since when.
+        decoder: for records.
+        registry: both ports of it.
+        lineage: what was live.
+        bundles: what scores.
+    """
+
+    settings: Settings
+    stream: Stream
+    topics: Topics
+    extents: TopicExtents
+    decoder: Decoder
+    registry: Any
+    lineage: Lineage
+    bundles: AtHand
+
+    def rescoring(self) -> Rescoring:
+        """Scores events again, as live."""
+        return Rescoring(self.decoder, self.bundles.recipe, self.settings.batch.value_bytes_max)
+
+    def output(self, lane: str) -> str:
+        """The topic of a lane."""
+        return self.stream.to_topic if lane == LIVE else f"{self.stream.to_topic}.lane.{lane}"
+
+
+@contextmanager
+def scene(settings: Settings, stream: Stream, bundles: Path | None, stop: Event, report: Report) -> Iterator[Scene]:
+    """Opens what the commands work with, and reads the deployments.
+
+    Raises:
+        ConfigError, ContractError: a topic or a schema is missing.
+        StoppedError: told to stop.
+        TransientError: Kafka or the registry does not answer.
+    """
+    registry = open_registry(settings, report)
+    decoder = Decoder(Schemas(registry, report, grace_ms_max=GRACE_MS_MAX), SystemClock(), report, stop)
+    lineage = read_lineage(settings, stream, registry, stop, report)
+    hand = AtHand(settings, stream, registry, lineage, bundles)
+    consumer, admin = settings.kafka_for("consumer"), settings.kafka_for("admin")
+    with TopicExtents(consumer, admin, report) as extents, topics(settings, stop, report) as reading:
+        yield Scene(settings, stream, reading, extents, decoder, registry, lineage, hand)
+
+
+def read_lineage(settings: Settings, stream: Stream, registry: Any, stop: Event, report: Report) -> Lineage:
+    """The deployments of a stream, as they are now; see `scene`."""
+    admin = KafkaAdmin(settings.kafka_for("admin"), report)
+    topic_id, _ = admin.incarnations([stream.from_topic])[stream.from_topic]
+    lineage = Lineage(group_of(settings, stream), topic_id)
+    log = open_log(settings, registry, stop, report)
+    try:
+        end = log.end()
+        while log.position < end:
+            if stop.is_set():
+                raise StoppedError
+            lineage.apply(log.read(READ_MS))
+    finally:
+        log.close()
+    return lineage
+
+
+@dataclass(slots=True)
+class AtHand:
+    """Bundles as they are where they are looked for: by sha256, else by name and version with what bytes they have.
+
+    Attributes:
+        folder: NAME/VERSION is looked for there first.
+    """
+
+    settings: Settings
+    stream: Stream
+    registry: Any
+    lineage: Lineage
+    folder: Path | None
+    _known: dict[str, Recipe | str] = field(default_factory=dict)
+
+    def recipe(self, bundle: Identity) -> Recipe | str:
+        """What scores with a bundle, or why nothing does."""
+        if bundle.sha256 not in self._known:
+            self._known[bundle.sha256] = self._loaded(bundle)
+        return self._known[bundle.sha256]
+
+    def _loaded(self, bundle: Identity) -> Recipe | str:
+        places = list(dict.fromkeys(self._places(bundle)))
+        try:
+            return self._made(find_bundle(places, bundle.sha256))
+        except (ConfigError, ContractError) as error:
+            why = str(error)
+        for place in places:
+            try:
+                other = read_bundle(place)
+                if other.label == bundle.label and other.sha256 != bundle.sha256:
+                    return self._made(other)
+            except (ConfigError, ContractError) as error:
+                why = f"{why}; {error}"
+        return why
+
+    def _places(self, bundle: Identity) -> Iterator[Path]:
+        if self.folder is not None:
+            yield self.folder / bundle.name / bundle.version
+        for number in sorted(self.lineage.intents, reverse=True):
+            if self.lineage.intents[number].bundle == bundle:
+                yield Path(self.lineage.intents[number].place)
+        if self.settings.deployments.bundles is not None:
+            yield self.settings.deployments.bundles / bundle.name / bundle.version
+        yield self.stream.bundle
+
+    def _made(self, bundle: Bundle) -> Recipe:
+        """Not proved again with golden rows: its bytes are those that were, or else that is what is said of it."""
+        model = load_model(bundle)
+        _, writer = versions(self.registry, self.stream.to_topic)[-1]
+        problems = signature_problems(model.interface)
+        if not problems:
+            problems = event_problems(model.interface, versions(self.registry, self.stream.from_topic))
+            problems += prediction_problems(model.interface, writer)
+        if problems:
+            raise ContractError(f"bundle {bundle.place} cannot serve: {problems[0]}")
+        return Recipe(model, writer, self.stream.to_topic, origin())
+
+
+def verification(it: Scene, spill: Spill, wish: Wish, lane: str) -> tuple[Verify, Callable[[], Account]]:
+    """A verification, with its range and all ends fixed; calling the second part does it.
+
+    What the group has committed is asked for first and the input's end last: so what is judged was published, and no
+    prediction is about an event that is not there yet.
+
+    Raises:
+        ConfigError: a topic or a partition is not there.
+        TransientError: Kafka does not answer.
+    """
+    output = it.output(lane)
+    done = it.extents.committed(it.lineage.group, it.stream.from_topic) if lane == LIVE else {}
+    published = it.extents.extents(output)
+    letters = it.extents.extents(it.stream.dead_letters)
+    chosen = chosen_range(it, wish, done)
+    from_then = from_ms(it, wish, chosen)
+    gathering = Gathering(
+        it.topics, it.decoder, spill, it.stream.from_topic, chosen, lane, it.lineage.recreated, Account()
+    )
+    verify = Verify(it.topics, gathering, it.rescoring(), it.lineage if lane == LIVE else None)
+
+    def run() -> Account:
+        lows = {partition: low for partition, (low, _) in published.items()}
+        gathering.predictions(output, since(it, output, published, from_then), lows)
+        gathering.letters(it.stream.dead_letters, since(it, it.stream.dead_letters, letters, None))
+        if it.topics.stop.is_set():  # reading ends early then, and what was not read is not missing
+            raise StoppedError
+        return verify.run()
+
+    return verify, run
+
+
+def chosen_range(it: Scene, wish: Wish, done: Mapping[int, int]) -> Range:
+    """What of the input topic was asked for, as it is now; see `verification`."""
+    topic = it.stream.from_topic
+    first = {} if wish.since_ms is None else it.extents.since(topic, wish.since_ms)
+    end = {} if wish.until_ms is None else it.extents.since(topic, wish.until_ms)
+    return fixed(wish, it.extents.extents(topic), done, first, end)
+
+
+def since(it: Scene, topic: str, extents: Mapping[int, Span], from_ms: int | None) -> dict[int, Span]:
+    """What a topic holds from a time on, up to the end that was fixed."""
+    if from_ms is None:
+        return dict(extents)
+    found = it.extents.since(topic, from_ms)
+    return {partition: (max(low, found.get(partition, low)), high) for partition, (low, high) in extents.items()}
+
+
+def from_ms(it: Scene, wish: Wish, chosen: Range) -> int | None:
+    """From when on predictions of the range are looked for; None for all there are."""
+    if wish.since_ms is not None:
+        return wish.since_ms - LATE_MS
+    if wish.offsets is None:
+        return None
+    firsts = {partition: (first, first + 1) for partition, (first, _) in chosen.spans.items()}
+    times = [each for batch in it.topics.stretch(it.stream.from_topic, firsts) for each in batch.timestamps.tolist()]
+    return None if len(times) < len(firsts) or not times else max(0, min(times) - LATE_MS)

@@ -1,0 +1,256 @@
+"""Scores a range of live predictions again and says of each how it stands, and of each event what stands against it.
+
+The same core as the worker's scores (core/scoring.py), with the bundle that the activations name at each offset. Read
+alone: nothing is published or committed. The range and all ends are fixed before anything is read. Memory holds the
+predictions of one window of the range; the others wait on disk (gathering.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from scorer.core.account import Account
+from scorer.core.compose import digest
+from scorer.core.deployments import Activation, Identity
+from scorer.core.letters import Place
+from scorer.core.lineage import Lineage, Standing, before_scoring, out_of_turn
+from scorer.core.ranges import Aside
+from scorer.core.records import RecordBatch
+from scorer.core.scoring import Recipe, score_batch
+from scorer.core.verdicts import (
+    Cause,
+    Event,
+    Level,
+    Published,
+    Rescored,
+    Verdict,
+    judge,
+    prediction_id,
+    settled,
+)
+from scorer.core.wire import split_frames
+from scorer.services.gathering import Gathering, nowhere
+from scorer.services.patience import StoppedError
+from scorer.services.reading import Decoder
+from scorer.services.spans import Topics
+
+Bundles = Callable[[Identity], Recipe | str]
+"""What scores with a bundle, or why there is none. Where its bytes are others now, the recipe has their sha256."""
+
+Pair = tuple[int, Identity]
+"""A row of a batch, and what it is scored with."""
+
+
+@dataclass(slots=True)
+class Rescoring:
+    """Scores events again. All calls come from one thread.
+
+    Attributes:
+        decoder: for schemas, and for what was encoded.
+        bundles: what scores.
+        value_bytes_max: of an event that is decoded, as live.
+    """
+
+    decoder: Decoder
+    bundles: Bundles
+    value_bytes_max: int
+
+    def score(self, batch: RecordBatch, bundle: Identity) -> list[Rescored] | str:
+        """What a bundle makes of each row of a batch; or why it cannot be had.
+
+        Raises:
+            StoppedError: told to stop.
+        """
+        recipe = self.bundles(bundle)
+        if isinstance(recipe, str):
+            return recipe
+        frames = split_frames(batch.values, self.value_bytes_max)
+        scored = score_batch(batch, frames, self.decoder.known(frames.groups), recipe, 0)
+        nothing = Rescored(
+            None, "tombstone", recipe.writer.id, recipe.model.bundle.sha256, recipe.model.contract, recipe.origin
+        )
+        found = [nothing] * len(batch)
+        for each in scored.rejections:
+            found[each.row] = replace(nothing, reason=each.reason)
+        records = self.decoder.records(scored.outbound.values)
+        for row, record in zip(scored.outbound.rows.tolist(), records, strict=True):
+            assert record is not None, "what we encode, we decode"
+            found[row] = replace(nothing, fields=record[1], reason="")
+        return found
+
+    def judged(self, published: Published, batch: RecordBatch, row: int, again: Rescored | str) -> Verdict:
+        """The verdict on a prediction of that row, whose event is the one that was scored.
+
+        Raises:
+            StoppedError: told to stop.
+        """
+        if isinstance(again, str):
+            return Verdict(Level.UNCHECKED, Cause.BUNDLE, again)
+        verdict = judge(published, again)
+        if verdict.cause is not Cause.UNEXPLAINED or again.fields is None:
+            return verdict
+        alone = self.score(batch.row(row), published.bundle)
+        return verdict if isinstance(alone, str) else judge(published, again, alone[0].fields)
+
+
+@dataclass(slots=True)
+class Verify:
+    """Judges what was gathered about a range.
+
+    Attributes:
+        topics: where the events are read.
+        gathering: the predictions and dead letters about them.
+        rescoring: scores them again.
+        lineage: what was live; None for a lane, whose predictions are taken at their word.
+    """
+
+    topics: Topics
+    gathering: Gathering
+    rescoring: Rescoring
+    lineage: Lineage | None
+    _waiting: dict[Place, list[Aside]] = field(default_factory=dict)
+
+    @property
+    def account(self) -> Account:
+        """What was found so far."""
+        return self.gathering.account
+
+    def run(self) -> Account:
+        """Reads the events of the range, wave by wave.
+
+        Raises:
+            StoppedError, ConfigError, TransientError: told to stop; there is no such topic; Kafka does not answer.
+        """
+        for wave in self.gathering.waves():
+            spans = {self.gathering.cut[number][0]: self.gathering.cut[number][1] for number in wave}
+            for number in wave:
+                partition = self.gathering.cut[number][0]
+                for aside in self.gathering.shelf.take(number):
+                    self._waiting.setdefault((partition, aside.offset), []).append(aside)
+            for batch in self.topics.stretch(self.gathering.topic, spans):
+                self._batch(batch)
+            if self.topics.stop.is_set():  # reading ends early then, and what was not read is not missing
+                raise StoppedError
+            self._left_over()
+        self.account.close()
+        return self.account
+
+    def _batch(self, batch: RecordBatch) -> None:
+        places = list(zip(batch.partitions.tolist(), batch.offsets.tolist(), strict=True))
+        found = [self._waiting.pop(place, []) for place in places]
+        published = self._published(found)
+        letters = [any(each.value is None for each in row) for row in found]
+        live = self._activations(batch)
+        verdicts: dict[int, list[tuple[Published, Verdict]]] = {}
+        wanted: dict[Identity, list[int]] = {}
+        for row, own in enumerate(published):
+            event = Event(digest(batch.values[row] or b""), int(batch.timestamps[row])) if own else None
+            for each in own:
+                verdict = None if event is None else before_scoring(each, event, self._standing(live[row]))
+                if verdict is not None:
+                    verdicts.setdefault(row, []).append((each, verdict))
+                elif row not in wanted.setdefault(each.bundle, []):
+                    wanted[each.bundle].append(row)
+        again = self._scored(batch, wanted)
+        for row, own in enumerate(published):
+            done = {id(each) for each, _ in verdicts.get(row, [])}
+            for each in own:
+                if id(each) not in done:
+                    verdict = self.rescoring.judged(each, batch, row, again[row, each.bundle])
+                    if verdict.cause is None and not letters[row]:
+                        verdict = out_of_turn(each, self._standing(live[row])) or verdict
+                    verdicts.setdefault(row, []).append((each, verdict))
+            self._count(verdicts.get(row, []), row, again)
+            self._event(batch, row, verdicts.get(row, []), letters[row], live[row])
+
+    def _published(self, found: list[list[Aside]]) -> list[list[Published]]:
+        flat = [(row, each) for row, own in enumerate(found) for each in own if each.value is not None]
+        records = self.rescoring.decoder.records([each.value for _, each in flat])
+        made: list[list[Published]] = [[] for _ in found]
+        for (row, each), record in zip(flat, records, strict=True):
+            assert record is not None, "it was decoded before it was put aside"
+            made[row].append(Published(each.place, each.key, *record))
+        return made
+
+    def _activations(self, batch: RecordBatch) -> list[Activation | None]:
+        """What was live at each row."""
+        found: list[Activation | None] = [None] * len(batch)
+        if self.lineage is None:
+            return found
+        for partition in batch.next_offsets:
+            rows = np.flatnonzero(batch.partitions == partition)
+            offsets = batch.offsets[rows]
+            first, end = int(offsets[0]), int(offsets[-1]) + 1
+            starts = [first, *self.lineage.changes(partition, first, end)]
+            own = [self.lineage.at(partition, start) for start in starts]
+            turns = np.searchsorted(np.array(starts), offsets, side="right") - 1
+            for row, turn in zip(rows.tolist(), turns.tolist(), strict=True):
+                found[row] = own[turn]
+        return found
+
+    def _standing(self, live: Activation | None) -> Standing:
+        gathering = self.gathering
+        return Standing(gathering.topic, gathering.recreated, self.lineage, live)
+
+    def _scored(self, batch: RecordBatch, wanted: Mapping[Identity, list[int]]) -> dict[Pair, Rescored | str]:
+        found: dict[Pair, Rescored | str] = {}
+        for bundle, rows in wanted.items():
+            if not rows:
+                continue
+            part = batch if len(rows) == len(batch) else batch.take(np.array(rows))
+            again = self.rescoring.score(part, bundle)
+            for at, row in enumerate(rows):
+                found[row, bundle] = again if isinstance(again, str) else again[at]
+        return found
+
+    def _count(self, verdicts: list[tuple[Published, Verdict]], row: int, again: Mapping[Pair, Rescored | str]) -> None:
+        seen: list[Mapping[str, Any]] = []
+        for published, verdict in settled(verdicts) if len(verdicts) > 1 else verdicts:
+            if len(verdicts) > 1:
+                if published.content in seen:
+                    self.account.repeats += 1
+                    continue
+                seen.append(published.content)
+            scored = again.get((row, published.bundle))
+            self.account.judged(published, verdict, scored if isinstance(scored, Rescored) else None)
+
+    def _event(
+        self,
+        batch: RecordBatch,
+        row: int,
+        verdicts: list[tuple[Published, Verdict]],
+        letter: bool,
+        live: Activation | None,
+    ) -> None:
+        """Notes what stands against an event."""
+        events = self.account.events
+        strange = (Cause.FORGED, Cause.AGAIN)
+        accepted = any(each.level is not Level.SURPLUS or each.cause not in strange for _, each in verdicts)
+        if accepted:
+            events["prediction"] += 1
+        elif letter:
+            events["dead_letter"] += 1
+        elif batch.values[row] is None:
+            events["tombstone"] += 1
+        elif self.lineage is not None and live is None:
+            events["unserved"] += 1
+        else:
+            events["missing"] += 1
+            place = int(batch.partitions[row]), int(batch.offsets[row])
+            bundle = live.bundle if live is not None else Identity("?", "?", "")
+            gone = int(batch.timestamps[row]) < self.gathering.kept_since_ms
+            cause = Cause.PREDICTION_GONE if gone else Cause.UNEXPLAINED
+            missing = Verdict(Level.MISSING, cause, "the event has neither a prediction nor a dead letter")
+            self.account.missed(prediction_id(bundle, batch.topic, place), missing)
+
+    def _left_over(self) -> None:
+        """Judges predictions at whose event's place the topic holds no record."""
+        waiting, self._waiting = self._waiting, {}
+        for published in self._published(list(waiting.values())):
+            for each in published:
+                verdict = nowhere(each, self.gathering.topic, self.gathering.recreated)
+                self.account.judged(each, verdict)
