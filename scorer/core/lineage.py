@@ -41,6 +41,7 @@ class Lineage:
                 continue
             if isinstance(entry, Intent):
                 self.intents[entry.number] = entry
+            if not isinstance(entry, Activation):
                 continue
             self.ever.add(entry.bundle)
             starts = self._by_topic.pop(entry.source_topic_id, {})
