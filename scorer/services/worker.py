@@ -279,12 +279,16 @@ class Worker:
 
     def _halt(self, source: Lagging, why: str) -> None:
         """Stands still, not ready, as a member of the group, until told to stop."""
-        self.status.enter(State.HALTED, why)
+        aborted = ""
         while not self.stop.is_set():
+            self.status.enter(State.HALTED, why)
             try:
-                self._linger(source, HOLD_AFTER_MS)
+                if aborted:
+                    abort, aborted = aborted, ""
+                    self._begin_again(source, abort)
+                else:
+                    self._linger(source, HOLD_AFTER_MS)
             except HaltError as error:
-                self.status.enter(State.HALTED, str(error))
+                why = str(error)
             except AbortedError as error:
-                self._begin_again(source, str(error))
-                self.status.enter(State.HALTED, why)
+                aborted = str(error)
