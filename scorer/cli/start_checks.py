@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from scorer.cli.settings import Settings, Stream
 from scorer.core.errors import ConfigError
 from scorer.core.ports import Report
@@ -23,10 +26,10 @@ def check_topics(settings: Settings, stream: Stream, report: Report) -> dict[str
     """
     if settings.checks.weak == "off":
         return _chosen_bytes_max(settings, stream)
-    check_rights(settings.kafka_for("admin"), _needs(settings, stream), report)
     admin, once = settings.kafka_for("admin"), stream.delivery == "exactly_once"
+    check_rights(admin, _needs(settings, stream), report)
     wanted = [stream.from_topic, stream.to_topic, stream.dead_letters]
-    (source, predictions, letters), internal = _present(settings, wanted, list(INTERNAL), report)
+    (source, predictions, letters), internal = _present(admin, wanted, list(INTERNAL), report)
     if once:
         broker_ms_max = transaction_ms_max(admin, report)
         wrong = [] if broker_ms_max is None else time_outs_in_order(settings.transaction.timeout_ms, broker_ms_max)
@@ -67,7 +70,8 @@ def written_bytes_max(settings: Settings, stream: Stream, report: Report) -> dic
         ConfigError: a topic is missing.
         TransientError: no broker answers.
     """
-    return _bytes_max(settings, *_present(settings, [stream.to_topic, stream.dead_letters], [], report)[0])
+    written, _ = _present(settings.kafka_for("admin"), [stream.to_topic, stream.dead_letters], [], report)
+    return _bytes_max(settings, *written)
 
 
 def _bytes_max(settings: Settings, *written: Held) -> dict[str, int]:
@@ -76,10 +80,10 @@ def _bytes_max(settings: Settings, *written: Held) -> dict[str, int]:
 
 
 def _present(
-    settings: Settings, wanted: list[str], besides: list[str], report: Report
+    admin: Mapping[str, Any], wanted: list[str], besides: list[str], report: Report
 ) -> tuple[list[Held], list[Held]]:
     """The topics that must be there, and those of the others that are."""
-    held = held_topics(settings.kafka_for("admin"), [*wanted, *besides], report)
+    held = held_topics(admin, [*wanted, *besides], report)
     lacking = [name for name in wanted if name not in held]
     if lacking:
         raise ConfigError(f"Kafka has no topic {', '.join(lacking)}; run: scorer setup")

@@ -241,9 +241,8 @@ class Worker:
         while len(self.ledger.pending) > IN_FLIGHT_BATCHES_MAX:
             waited_ms = self.clock.ticks_ms() - started_ms
             if waited_ms > HOLD_AFTER_MS:
-                self._await(
-                    source, f"{len(self.ledger.pending)} batches unconfirmed for {waited_ms:.0f} ms", IDLE_MS_MAX
-                )
+                why = f"{len(self.ledger.pending)} batches unconfirmed for {waited_ms:.0f} ms"
+                self._await(source, why, IDLE_MS_MAX)
             self.delivery.publisher.poll(10)
             self.ledger.committable()
             if self.stop.is_set() and waited_ms > HOLD_AFTER_MS:
@@ -276,24 +275,26 @@ class Worker:
                 positions = source.rewind()
             except TransientError as error:
                 attempt += 1
-                self.status.enter(State.WAITING, str(error))
-                self._linger(source, pause_ms(attempt), settling=False)
+                self._await(source, str(error), pause_ms(attempt), settling=False)
             else:
                 self.ledger.restart(positions)
                 self.rollout.rewound(positions)
                 break
         if self.aborts > 1:  # each costs a fetch of everything that was read ahead
-            self.status.enter(State.WAITING, why)
-            self._linger(source, pause_ms(self.aborts), settling=False)
+            self._await(source, why, pause_ms(self.aborts), settling=False)
 
     def _halt(self, source: Lagging, why: str) -> None:
         """Stands still, not ready, as a member of the group, until told to stop."""
-        self.status.enter(State.HALTED, why)
+        aborted = ""
         while not self.stop.is_set():
+            self.status.enter(State.HALTED, why)
             try:
-                self._linger(source, HOLD_AFTER_MS)
+                if aborted:
+                    abort, aborted = aborted, ""
+                    self._begin_again(source, abort)
+                else:
+                    self._linger(source, HOLD_AFTER_MS)
             except HaltError as error:
-                self.status.enter(State.HALTED, str(error))
+                why = str(error)
             except AbortedError as error:
-                self._begin_again(source, str(error))
-                self.status.enter(State.HALTED, why)
+                aborted = str(error)

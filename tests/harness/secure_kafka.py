@@ -131,33 +131,14 @@ class SecureKafka:
 
     def allow(self, principal: str, rights: Iterable[Right]) -> None:
         """What `kafka-acls --add --allow-principal` does."""
-        wanted = [
-            AclBinding(
-                KINDS[right.kind],
-                right.name,
-                PATTERNS[right.pattern],
-                principal,
-                "*",
-                OPERATIONS[right.operation.lower()],
-                AclPermissionType.ALLOW,
-            )
-            for right in rights
-        ]
+        wanted = [AclBinding(*_grant(principal, right)) for right in rights]
         admin = self._admin()  # kept: a client that is gone cancels what is under way
         for done in admin.create_acls(wanted).values():
             done.result(WAIT_S_MAX)
 
     def forbid(self, principal: str, right: Right) -> None:
         """Takes one right back."""
-        found = AclBindingFilter(
-            KINDS[right.kind],
-            right.name,
-            PATTERNS[right.pattern],
-            principal,
-            "*",
-            OPERATIONS[right.operation.lower()],
-            AclPermissionType.ALLOW,
-        )
+        found = AclBindingFilter(*_grant(principal, right))
         admin = self._admin()
         (done,) = admin.delete_acls([found]).values()
         assert done.result(WAIT_S_MAX), f"{principal} had no such right: {right}"
@@ -222,3 +203,9 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
 
 def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _grant(principal: str, right: Right) -> tuple[object, ...]:
+    """A right as Kafka's ACLs write it."""
+    operation = OPERATIONS[right.operation.lower()]
+    return KINDS[right.kind], right.name, PATTERNS[right.pattern], principal, "*", operation, AclPermissionType.ALLOW

@@ -85,7 +85,7 @@ def test_a_right_that_is_taken_away_halts_the_stream_and_nothing_is_lost_once_it
             mine.leads.send_values([b"\1no frame"])
             _halts(running, mine, place)
             time.sleep(1.0)
-            assert running.health("live")[0] == 200
+            assert running.health("live")[0] == 200, running.text()
             assert running.health("ready")[1]["state"] == "halted"
             assert not mine.betrayed(running)
             running.signal(signal.SIGTERM)

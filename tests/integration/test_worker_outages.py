@@ -40,6 +40,16 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@contextmanager
+def _away(broker: Server) -> Iterator[None]:
+    """A broker that is stopped, and is there again for the next test whatever comes."""
+    broker.stop()
+    try:
+        yield
+    finally:
+        broker.start()
+
+
 @pytest.mark.parametrize(("rate", "away_s"), [(0.0, 3.0), (300.0, 10.0)], ids=["idle", "under load"])
 def test_a_broker_that_is_away_is_waited_for_and_nothing_is_lost(
     broker: Server, registry: str, tmp_path: Path, rate: float, away_s: float
@@ -51,14 +61,13 @@ def test_a_broker_that_is_away_is_waited_for_and_nothing_is_lost(
         load = messages(sampled("lead", LOAD if rate else 0, seed=2), "lead_id", leads.encode)
         with sending(leads.kafka, leads.topics.events, load, rate) as stop:
             time.sleep(1.0)
-            broker.stop()
-            running.until(lambda: running.health("ready")[1]["state"] == "waiting", "saying that it waits", 30)
-            time.sleep(away_s)
-            status, said = running.health("ready")
-            assert (status, said["state"], said["ok"]) == (503, "waiting", False)
-            assert "no broker of Kafka can be reached" in said["detail"] or "batches unconfirmed" in said["detail"]
-            assert running.health("live")[0] == 200
-            broker.start()
+            with _away(broker):
+                running.until(lambda: running.health("ready")[1]["state"] == "waiting", "saying that it waits", 30)
+                time.sleep(away_s)
+                status, said = running.health("ready")
+                assert (status, said["state"], said["ok"]) == (503, "waiting", False)
+                assert "no broker of Kafka can be reached" in said["detail"] or "batches unconfirmed" in said["detail"]
+                assert running.health("live")[0] == 200
             running.until(running.ready, "ready again", BROKER_BACK_S_MAX)
             count = before + stop() + leads.send(500, seed=3)
         predictions, sources = leads.predictions(count), leads.sources(count)

@@ -36,6 +36,11 @@ class Topic:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
+def admin_client(properties: Mapping[str, Any], doors: Doors, report: Report) -> Any:
+    """An AdminClient whose refusals reach `doors`."""
+    return made(AdminClient, {**properties, "error_cb": doors.heard}, report)
+
+
 class KafkaAdmin:
     """Questions and orders about topics. Every call waits at most REQUEST_S_MAX."""
 
@@ -144,7 +149,7 @@ class KafkaAdmin:
 
     def _open(self) -> None:
         self._doors = Doors()
-        self._admin = made(AdminClient, {**self._properties, "error_cb": self._doors.heard}, self._report)
+        self._admin = admin_client(self._properties, self._doors, self._report)
 
     def _failure(self, what: str, error: KafkaException, **about: str) -> ScorerError:
         """The exception for a call that failed. Where we are not let in, the next call is with credentials as they are

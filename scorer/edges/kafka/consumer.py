@@ -16,15 +16,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from scorer.core.errors import HaltError, ScorerError, TransientError
 from scorer.core.ports import BatchLimits, Ownership, Report
 from scorer.core.records import Closed, RecordBatch
+from scorer.edges.kafka.contact import Contact
 from scorer.edges.kafka.credentials import Rotation
-from scorer.edges.kafka.failures import failure_of, is_shut, refused, shut
+from scorer.edges.kafka.failures import failure_of, refused
 from scorer.edges.kafka.messages import as_batch, made, partition_of, sparingly
 from scorer.edges.kafka.positions import Stored, committed, lost_range, starting
 from scorer.edges.kafka.starts import Member, Starts
 
-ASK_EVERY_S = 1.0
 ASK_S_MAX = 0.5
-"""How often and how long a broker is asked for a sign of life while there is none."""
 
 
 class KafkaSource:
@@ -53,7 +52,7 @@ class KafkaSource:
     ) -> None:
         self._topic, self._start, self._ownership, self._report = topic, start, ownership, report
         self._group, self._rotation = str(properties.get("group.id", "")), Rotation(properties)
-        self._stored, self._counted, self._shut = stored, counted, False
+        self._stored, self._counted = stored, counted
         strategy = str(properties.get("partition.assignment.strategy", ""))
         self._incremental = "cooperative" in strategy or properties.get("group.protocol") == "consumer"
         self._floors: dict[int, int] = {}  # owned partition -> the next offset to hand out
@@ -65,9 +64,9 @@ class KafkaSource:
         self._failure: ScorerError | None = None
         self._taken: dict[int, int] = {}  # committed in the background since the last look
         self._held = self._closing = False
-        self._outage: str | None = None
-        self._ask_at_s = 0.0
+        self._contact = Contact(lambda: self._consumer.list_topics(topic, timeout=ASK_S_MAX))
         self._say_error = sparingly(report, "kafka.consumer_error")
+        self._say_not_committed = sparingly(report, "kafka.commit_failed")
         callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
         self._consumer = made(Consumer, {**properties, **callbacks}, report)
         self._consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
@@ -96,6 +95,7 @@ class KafkaSource:
                 break
         if not self._gathered:
             return None
+        self._contact.heard()
         messages, self._gathered = self._gathered, []
         batch = as_batch(self._topic, messages, closed)
         self._floors.update(batch.next_offsets)
@@ -135,7 +135,7 @@ class KafkaSource:
             except KafkaException as error:
                 if wait:
                     raise TransientError(f"commit on {self._topic} failed: {error.args[0]}") from error
-                self._report("kafka.commit_failed", {"error": str(error.args[0])})
+                self._say_not_committed(error.args[0])
         taken_meanwhile, self._taken = self._taken, {}
         return taken_meanwhile
 
@@ -177,17 +177,8 @@ class KafkaSource:
         return {partition: end for partition, end in self._ends.items() if partition in self._floors}
 
     def outage(self) -> str | None:
-        """For people: why nothing can come, or None.
-
-        librdkafka says when the last broker is gone but not when one is back, so then one is asked, now and again.
-        """
-        if self._outage is not None and time.monotonic() >= self._ask_at_s:
-            try:
-                self._consumer.list_topics(self._topic, timeout=ASK_S_MAX)
-                self._outage, self._shut = None, False
-            except KafkaException:
-                self._ask_at_s = time.monotonic() + ASK_EVERY_S
-        return self._outage
+        """See ports.Source."""
+        return self._contact.outage()
 
     def close(self, orderly: bool = True) -> None:
         """Leaves the group at once; `orderly` is not the end of a process by a bug."""
@@ -275,20 +266,17 @@ class KafkaSource:
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         if error is not None:
-            self._report("kafka.commit_failed", {"error": str(error)})
+            self._say_not_committed(error)
         for each in partitions:
             if each.error is None and each.offset >= 0:
                 self._taken[each.partition] = each.offset
 
     def _on_error(self, error: KafkaError) -> None:
         self._say_error(error)
-        if is_shut(error):
-            self._outage, self._shut = shut(error.str()), True
-        elif error.code() == KafkaError._ALL_BROKERS_DOWN and self._outage is None:
-            self._outage, self._ask_at_s = "no broker of Kafka can be reached", 0.0
+        self._contact.failed(error)
 
     def _take_up(self) -> None:
-        if self._shut and self._rotation.due():
+        if self._contact.shut and self._rotation.due():
             raise TransientError("the credentials for Kafka have changed: a new process takes them up")
 
     def _resume(self) -> None:

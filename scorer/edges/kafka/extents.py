@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import Any
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from scorer.core.errors import ConfigError, TransientError
 from scorer.core.ports import Report
+from scorer.edges.kafka.admin import admin_client
 from scorer.edges.kafka.failures import Doors, refused
 from scorer.edges.kafka.messages import made
 
@@ -37,7 +38,7 @@ class TopicExtents:
             "isolation.level": "read_committed",
         }
         self._doors = Doors()
-        self._admin = made(AdminClient, {**admin, "error_cb": self._doors.heard}, report)
+        self._admin = admin_client(admin, self._doors, report)
         self._consumer = made(Consumer, {"fetch.wait.max.ms": 10, **consumer, **own}, report)
 
     def __enter__(self) -> TopicExtents:

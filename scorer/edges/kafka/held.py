@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # t
 from scorer.core.errors import TransientError
 from scorer.core.ports import Report
 from scorer.core.topics import Held
-from scorer.edges.kafka.admin import REQUEST_S_MAX
+from scorer.edges.kafka.admin import REQUEST_S_MAX, admin_client
 from scorer.edges.kafka.failures import Doors, refused
 from scorer.edges.kafka.messages import made
 
@@ -27,7 +27,7 @@ def held_topics(properties: Mapping[str, Any], names: list[str], report: Report)
         TransientError: no broker answers.
     """
     doors = Doors()
-    admin = made(AdminClient, {**properties, "error_cb": doors.heard}, report)
+    admin = admin_client(properties, doors, report)
     name, settings = "", {}
     try:
         there = admin.list_topics(timeout=REQUEST_S_MAX).topics

@@ -15,8 +15,6 @@ from scorer.core.ports import Report
 from scorer.core.records import Closed, Headers, RecordBatch
 from scorer.edges.kafka.credentials import current
 
-"""For log lines: an event's name and its fields."""
-
 Client = TypeVar("Client")
 
 SAY_AGAIN_S = 10.0

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
 
 from scorer.core.errors import RefusedError, TransientError
 from scorer.core.ports import Report
+from scorer.edges.kafka.admin import REQUEST_S_MAX, admin_client
 from scorer.edges.kafka.failures import Doors, missing
-from scorer.edges.kafka.messages import made
 
-REQUEST_S_MAX = 10.0
 SHUT_S_MAX = 3.0
 """How long a broker may let us in after another has refused to."""
 POLL_S = 0.05
@@ -44,7 +42,7 @@ def check_rights(properties: Mapping[str, Any], needs: Sequence[Need], report: R
         TransientError: no broker answers.
     """
     doors = Doors()
-    admin = made(AdminClient, {**properties, "error_cb": doors.heard}, report)
+    admin = admin_client(properties, doors, report)
     by_kind = {kind: [each for each in needs if each.kind == kind] for kind in ("topic", "group")}
     asked: list[tuple[Need, Future[Any]]] = []
     cluster = admin.describe_cluster(request_timeout=REQUEST_S_MAX)

@@ -9,7 +9,7 @@ from collections import deque
 
 import pytest
 
-from scorer.core.errors import AbortedError, FencedError, TransientError
+from scorer.core.errors import AbortedError, FencedError, HaltError, TransientError
 from scorer.core.state import State
 from scorer.services.limits import Limits
 from tests.unit.services.samples import BAD, lead
@@ -204,6 +204,18 @@ def test_a_stop_whose_commit_fails_leaves_its_records_to_the_next() -> None:
     world.run(world.assign(0), world.leads(0))
     assert world.visible == []
     assert world.reports("drain.not_committed")[0]["why"] == "shutdown"
+
+
+def test_a_halted_stream_that_is_refused_when_it_begins_again_stays_halted_and_says_so() -> None:
+    refused = "Kafka denies this user Write on transactional-id lead"
+    world = World(exactly_once=True, commits_fail=deque([ABORTED]), recovers_fail=deque([HaltError(refused)]))
+    details: list[str] = []
+    world.at(4_000, lambda: details.append(world.status.detail))
+    world.at(5_000, world.stop.set)
+    world.run(world.assign(0), world.leads(0), world.batch(*((0, 1 + at, BAD) for at in range(600))))
+    assert world.states()[-2:] == [State.HALTED, State.STOPPING]
+    assert details == [refused]
+    assert world.visible == []
 
 
 def test_a_halted_stream_whose_transaction_is_aborted_stays_halted() -> None:
