@@ -17,7 +17,7 @@ from tests.harness.lock import SECRET, Lock, lock
 from tests.harness.plain_scorer import PlainScorer
 from tests.harness.secure_kafka import Authority, SecureKafka
 from tests.harness.topics import ROOT
-from tests.harness.workers import scorer, worker
+from tests.harness.workers import Worker, scorer, worker
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -78,9 +78,9 @@ def test_credentials_that_do_not_count_end_every_command_with_a_clear_message(
     with lock(locked, tmp_path) as mine:
         config = mine.settings(_properties(mine, what))
         with worker(config) as running:
+            ended = scorer("watch", "lead", "--once", "--config", str(config), cwd=tmp_path, wait_s_max=FOUND_S_MAX)
             assert running.wait(FOUND_S_MAX) == 3
             said = running.text()
-        ended = scorer("watch", "lead", "--once", "--config", str(config), cwd=tmp_path, wait_s_max=FOUND_S_MAX)
         assert (ended.returncode, ended.stdout) == (3, "")
         for text in (said, ended.stderr):
             (line,) = [each for each in text.splitlines() if each.startswith("error: ")]
@@ -101,8 +101,7 @@ def test_a_password_that_changes_while_a_worker_runs_is_waited_for_and_taken_up_
             first = mine.leads.send(COUNT, seed=1)
             mine.leads.predictions(first)
             mine.rotate(written=False)
-            running.until(lambda: running.health("ready")[1]["state"] == "waiting", "waiting", FOUND_S_MAX)
-            assert "Kafka refuses the credentials" in running.health("ready")[1]["detail"]
+            running.until(lambda: _refused(running), "waiting, and saying why", FOUND_S_MAX)
             assert running.health("live")[0] == 200
             second = mine.leads.send(COUNT, seed=2)
             assert not mine.betrayed(running)
@@ -115,6 +114,11 @@ def test_a_password_that_changes_while_a_worker_runs_is_waited_for_and_taken_up_
             assert not mine.betrayed(following)
         (scored_once if delivery == "exactly_once" else scored_at_least_once)(predictions, sources)
         assert mine.leads.letters() == []
+
+
+def _refused(running: Worker) -> bool:
+    said = running.health("ready")[1]
+    return bool(said["state"] == "waiting" and "Kafka refuses the credentials" in said["detail"])
 
 
 def _by_name(mine: Lock, certificate: Path) -> dict[str, Any]:
