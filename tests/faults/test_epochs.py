@@ -12,6 +12,7 @@ from scorer.core.errors import AbortedError, FencedError, TransientError
 from scorer.core.offsets import InFlight
 from scorer.core.records import Outbound
 from scorer.edges.kafka.settings import producer_properties, transactional
+from scorer.edges.kafka.starts import Member
 from scorer.edges.kafka.transactions import KafkaTransactions
 from tests.harness.fault_kafka import FaultKafka
 from tests.harness.kafka_proxy import INIT_PRODUCER_ID
@@ -84,6 +85,6 @@ def _committed_one(kafka: FaultKafka, topics: Topics, transactions: KafkaTransac
         transactions.publish(Outbound(topics.predictions, np.arange(1), [b"key"], [b"value"]), [], batch)
         while batch.outstanding:
             transactions.poll(100)
-        transactions.commit({0: 1}, consumer.consumer_group_metadata())
+        transactions.commit({0: 1}, Member(consumer.consumer_group_metadata()))
     finally:
         consumer.close()
