@@ -7,7 +7,7 @@ from scorer.core.account import Account
 from scorer.core.comparison import Comparison
 from scorer.core.contract import Contract
 from scorer.core.errors import ConfigError
-from scorer.core.ranges import Wish
+from scorer.core.pieces import Asked
 from scorer.edges.bundles import read_bundle
 from scorer.edges.spill import Spill
 from scorer.services.comparing import Comparing
@@ -15,7 +15,7 @@ from scorer.services.gathering import Gathering
 from scorer.services.patience import StoppedError
 
 
-def comparison(it: Scene, spills: tuple[Spill, Spill], wish: Wish, lanes: tuple[str, str]) -> Comparison:
+def comparison(it: Scene, spills: tuple[Spill, Spill], asked: Asked, lanes: tuple[str, str]) -> Comparison:
     """Compares two lanes over what was asked for.
 
     Raises:
@@ -27,8 +27,8 @@ def comparison(it: Scene, spills: tuple[Spill, Spill], wish: Wish, lanes: tuple[
         raise ConfigError(f"{lanes[0]} and {lanes[1]} are one lane: give live and a lane, or two lanes")
     outputs = [it.output(lane) for lane in lanes]
     extents = [it.extents.extents(output) for output in outputs]
-    chosen = chosen_range(it, wish, {})
-    from_then = from_ms(it, wish, chosen)
+    chosen = chosen_range(it, asked, {})
+    from_then = from_ms(it, asked, chosen)
     made = []
     for lane, output, ends, spill in zip(lanes, outputs, extents, spills, strict=True):
         gathering = Gathering(it.topics, it.decoder, spill, it.stream.from_topic, chosen, lane, False, Account())

@@ -12,7 +12,7 @@ from scorer.cli.rollout_wiring import group_of
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.wiring import LIVE, subject
 from scorer.core.errors import ConfigError, TransientError
-from scorer.core.pieces import Range
+from scorer.core.pieces import Span
 from scorer.core.ports import Report
 from scorer.edges.kafka.admin import KafkaAdmin
 from scorer.edges.kafka.extents import TopicExtents
@@ -123,7 +123,7 @@ def has_records(settings: Settings, topic: str, report: Report) -> bool:
     return any(high > 0 for _, high in extents_of(settings, topic, report).values())
 
 
-def extents_of(settings: Settings, topic: str, report: Report) -> dict[int, Range]:
+def extents_of(settings: Settings, topic: str, report: Report) -> dict[int, Span]:
     """Partition to its first offset and the one behind the last. Raises as has_records."""
     with TopicExtents(settings.kafka_for("consumer"), settings.kafka_for("admin"), report) as topics:
         return topics.extents(topic)

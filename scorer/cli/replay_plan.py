@@ -17,7 +17,8 @@ from scorer.cli.settings import Settings
 from scorer.cli.times import time_ms, time_text
 from scorer.core.deployments import Entry, Identity
 from scorer.core.errors import ConfigError
-from scorer.core.pieces import Asked, Piece, Place, places_of_ids, range_of
+from scorer.core.letters import Place
+from scorer.core.pieces import Asked, Piece, parse_spans, places_of_ids
 from scorer.core.ports import Report
 from scorer.core.replays import REPLAY, Replay
 from scorer.edges.bundles import read_bundle
@@ -97,12 +98,10 @@ def understood(wish: Wish, topic: str) -> Request:
     lateness_ms = now_ms - time_ms("--lateness", wish.lateness, now_ms) if wish.until and wish.lateness else 0
     words += [f"--lateness {wish.lateness}"] if lateness_ms else []
     try:
-        ranges = dict(range_of(text) for text in wish.offsets)
         named = _places(wish, topic)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    if len(ranges) < len(wish.offsets):
-        raise ConfigError("--offsets names a partition twice: give one range for each")
+    ranges = parse_spans(wish.offsets)
     words += [f"--offsets {text}" for text in sorted(wish.offsets)]
     if named is not None:
         digest = hashlib.sha256(repr(sorted(named)).encode()).hexdigest()[:12]

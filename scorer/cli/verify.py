@@ -13,7 +13,7 @@ from scorer.cli.options import AsJson, ConfigFile, Sets, load
 from scorer.cli.times import time_ms
 
 if TYPE_CHECKING:
-    from scorer.core.ranges import Wish
+    from scorer.core.pieces import Asked
 
 StreamName = Annotated[str, typer.Argument(help="Stream of the settings.")]
 Since = Annotated[
@@ -23,7 +23,9 @@ Until = Annotated[str | None, typer.Option("--until", metavar="AGO|TIME", help="
 Offsets = Annotated[
     list[str] | None,
     typer.Option(
-        "--offsets", metavar="P:FIRST-LAST", help="Events of partition P; may be repeated; 2:500- is the rest."
+        "--offsets",
+        metavar="PARTITION:FIRST-END",
+        help="Events of these offsets, END being behind the last; 2:500- is the rest. May be repeated.",
     ),
 ]
 Bundles = Annotated[
@@ -56,12 +58,12 @@ def verify(
 
     settings = load(config, sets).settings
     chosen = settings.stream(stream)
-    wish = _wish(since, until, offsets)
+    asked = _asked(since, until, offsets)
     configure(settings.log.level, settings.log.format)
     report, stop = reporter(stream=stream), stopped_by_signals()
     try:
         with scene(settings, chosen, bundles, stop, report) as it, Spill() as spill:
-            job, run = verification(it, spill, wish, lane)
+            job, run = verification(it, spill, asked, lane)
             if not as_json:
                 typer.echo("\n".join(range_lines(job.gathering)), err=True)
             account = run()
@@ -136,28 +138,28 @@ def compare(
 
     settings = load(config, sets).settings
     chosen = settings.stream(stream)
-    wish = _wish(since, until, offsets)
+    asked = _asked(since, until, offsets)
     configure(settings.log.level, settings.log.format)
     report, stop = reporter(stream=stream), stopped_by_signals()
     try:
         with scene(settings, chosen, None, stop, report) as it, Spill() as one, Spill() as other:
-            found = comparison(it, (one, other), wish, (first, second))
+            found = comparison(it, (one, other), asked, (first, second))
     except StoppedError:
         raise KeyboardInterrupt from None
     document = comparison_document(stream, first, second, found)
     typer.echo(json.dumps(document) if as_json else "\n".join(comparison_lines(document)))
 
 
-def _wish(since: str | None, until: str | None, offsets: list[str] | None) -> Wish:
+def _asked(since: str | None, until: str | None, offsets: list[str] | None) -> Asked:
     from scorer.core.errors import ConfigError
-    from scorer.core.ranges import Wish, parse_offsets
+    from scorer.core.pieces import Asked, parse_spans
     from scorer.edges.clock import SystemClock
 
     if offsets and (since or until):
         raise ConfigError("--offsets goes without --since and --until")
     now_ms = SystemClock().now_ms()
-    return Wish(
-        time_ms("--since", since, now_ms) if since else None,
-        time_ms("--until", until, now_ms) if until else None,
-        parse_offsets(offsets) if offsets else None,
+    return Asked(
+        since_ms=time_ms("--since", since, now_ms) if since else None,
+        until_ms=time_ms("--until", until, now_ms) if until else None,
+        offsets=parse_spans(offsets) if offsets else None,
     )

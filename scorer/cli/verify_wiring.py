@@ -19,14 +19,16 @@ from scorer.core.deployments import Identity
 from scorer.core.errors import ConfigError, ContractError
 from scorer.core.lineage import Lineage
 from scorer.core.model import load_model
+from scorer.core.pieces import Asked, Span
 from scorer.core.ports import Report
 from scorer.core.proof import event_problems, prediction_problems, signature_problems
-from scorer.core.ranges import Range, Span, Wish, fixed
+from scorer.core.ranges import Range, fixed
 from scorer.core.scoring import Recipe
 from scorer.edges.bundles import find_bundle, read_bundle
 from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.admin import KafkaAdmin
 from scorer.edges.kafka.extents import TopicExtents
+from scorer.edges.kafka.groups import KafkaGroups
 from scorer.edges.spill import Spill
 from scorer.services.gathering import Gathering
 from scorer.services.patience import StoppedError
@@ -59,6 +61,7 @@ class Scene:
     stream: Stream
     topics: Topics
     extents: TopicExtents
+    groups: KafkaGroups
     decoder: Decoder
     registry: Any
     lineage: Lineage
@@ -88,7 +91,7 @@ def scene(settings: Settings, stream: Stream, bundles: Path | None, stop: Event,
     hand = AtHand(settings, stream, registry, lineage, bundles)
     consumer, admin = settings.kafka_for("consumer"), settings.kafka_for("admin")
     with TopicExtents(consumer, admin, report) as extents, topics(settings, stop, report) as reading:
-        yield Scene(settings, stream, reading, extents, decoder, registry, lineage, hand)
+        yield Scene(settings, stream, reading, extents, KafkaGroups(admin, report), decoder, registry, lineage, hand)
 
 
 def read_lineage(settings: Settings, stream: Stream, registry: Any, stop: Event, report: Report) -> Lineage:
@@ -167,7 +170,7 @@ class AtHand:
         return Recipe(model, writer, self.stream.to_topic, origin())
 
 
-def verification(it: Scene, spill: Spill, wish: Wish, lane: str) -> tuple[Verify, Callable[[], Account]]:
+def verification(it: Scene, spill: Spill, asked: Asked, lane: str) -> tuple[Verify, Callable[[], Account]]:
     """A verification, with its range and all ends fixed; calling the second part does it.
 
     What the group has committed is asked for first and the input's end last: so what is judged was published, and no
@@ -178,11 +181,11 @@ def verification(it: Scene, spill: Spill, wish: Wish, lane: str) -> tuple[Verify
         TransientError: Kafka does not answer.
     """
     output = it.output(lane)
-    done = it.extents.committed(it.lineage.group, it.stream.from_topic) if lane == LIVE else {}
+    done = it.groups.committed(it.lineage.group, it.stream.from_topic) if lane == LIVE else {}
     published = it.extents.extents(output)
     letters = it.extents.extents(it.stream.dead_letters)
-    chosen = chosen_range(it, wish, done)
-    from_then = from_ms(it, wish, chosen)
+    chosen = chosen_range(it, asked, done)
+    from_then = from_ms(it, asked, chosen)
     gathering = Gathering(
         it.topics, it.decoder, spill, it.stream.from_topic, chosen, lane, it.lineage.recreated, Account()
     )
@@ -199,12 +202,12 @@ def verification(it: Scene, spill: Spill, wish: Wish, lane: str) -> tuple[Verify
     return verify, run
 
 
-def chosen_range(it: Scene, wish: Wish, done: Mapping[int, int]) -> Range:
+def chosen_range(it: Scene, asked: Asked, done: Mapping[int, int]) -> Range:
     """What of the input topic was asked for, as it is now; see `verification`."""
     topic = it.stream.from_topic
-    first = {} if wish.since_ms is None else it.extents.since(topic, wish.since_ms)
-    end = {} if wish.until_ms is None else it.extents.since(topic, wish.until_ms)
-    return fixed(wish, it.extents.extents(topic), done, first, end)
+    first = None if asked.since_ms is None else it.extents.since(topic, asked.since_ms)
+    end = None if asked.until_ms is None else it.extents.since(topic, asked.until_ms)
+    return fixed(asked, it.extents.extents(topic), done, first, end)
 
 
 def since(it: Scene, topic: str, extents: Mapping[int, Span], from_ms: int | None) -> dict[int, Span]:
@@ -215,11 +218,11 @@ def since(it: Scene, topic: str, extents: Mapping[int, Span], from_ms: int | Non
     return {partition: (max(low, found.get(partition, low)), high) for partition, (low, high) in extents.items()}
 
 
-def from_ms(it: Scene, wish: Wish, chosen: Range) -> int | None:
+def from_ms(it: Scene, asked: Asked, chosen: Range) -> int | None:
     """From when on predictions of the range are looked for; None for all there are."""
-    if wish.since_ms is not None:
-        return wish.since_ms - LATE_MS
-    if wish.offsets is None:
+    if asked.since_ms is not None:
+        return asked.since_ms - LATE_MS
+    if asked.offsets is None:
         return None
     firsts = {partition: (first, first + 1) for partition, (first, _) in chosen.spans.items()}
     times = [each for batch in it.topics.stretch(it.stream.from_topic, firsts) for each in batch.timestamps.tolist()]

@@ -9,21 +9,20 @@ records are taken by their own timestamps.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from scorer.core.errors import ConfigError
+from scorer.core.letters import OFFSET_MAX, PARTITION_MAX, Place
 from scorer.core.records import RecordBatch, Rows
 
-Place = tuple[int, int]
-"""Partition and offset."""
-Range = tuple[int, int]
+Span = tuple[int, int]
 """The first offset and the one behind the last."""
 
 NONE_AFTER = -1
 """A broker's answer for a time after which there is nothing."""
-OFFSET_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Asked:
     since_ms: int | None = None
     until_ms: int | None = None
     lateness_ms: int = 0
-    offsets: Mapping[int, Range] | None = None
+    offsets: Mapping[int, Span] | None = None
     places: frozenset[Place] | None = None
 
 
@@ -54,7 +53,7 @@ class Piece:
         positions: the single records by partition, ascending; None for all.
     """
 
-    ranges: Mapping[int, Range]
+    ranges: Mapping[int, Span]
     since_ms: int | None = None
     until_ms: int | None = None
     positions: Mapping[int, tuple[int, ...]] | None = None
@@ -100,7 +99,7 @@ class Piece:
 
 def piece_of(
     asked: Asked,
-    extents: Mapping[int, Range],
+    extents: Mapping[int, Span],
     since: Mapping[int, int] | None = None,
     until: Mapping[int, int] | None = None,
 ) -> Piece:
@@ -112,7 +111,7 @@ def piece_of(
         since: the broker's answers for since_ms; NONE_AFTER where nothing is that young.
         until: its answers for until_ms + lateness_ms.
     """
-    ranges: dict[int, Range] = {}
+    ranges: dict[int, Span] = {}
     positions: dict[int, tuple[int, ...]] | None = None if asked.places is None else {}
     for partition, (low, high) in extents.items():
         first, end = low, high
@@ -132,7 +131,7 @@ def piece_of(
     return Piece(ranges, asked.since_ms, asked.until_ms, positions)
 
 
-def out_of_reach(asked: Asked, extents: Mapping[int, Range]) -> list[str]:
+def out_of_reach(asked: Asked, extents: Mapping[int, Span]) -> list[str]:
     """For people: what was named and is not there, expired or not there yet."""
     found = []
     for partition, (first, end) in sorted((asked.offsets or {}).items()):
@@ -150,24 +149,29 @@ def out_of_reach(asked: Asked, extents: Mapping[int, Range]) -> list[str]:
     return found
 
 
-def _holds(extents: Mapping[int, Range], place: Place) -> bool:
+def _holds(extents: Mapping[int, Span], place: Place) -> bool:
     low, high = extents.get(place[0], (0, 0))
     return low <= place[1] < high
 
 
-def range_of(text: str) -> tuple[int, Range]:
-    """Partition and range of PARTITION:FIRST-END, END being behind the last; without it, up to what is there.
+def parse_spans(texts: Sequence[str]) -> dict[int, Span]:
+    """By partition, of texts PARTITION:FIRST-END, END being behind the last; without it, up to what is there.
 
     Raises:
-        ValueError: it is none.
+        ConfigError: one is no such text, or names a partition for the second time.
     """
-    match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,18})-([0-9]{1,18})?", text)
-    if match is None:
-        raise ValueError(f"{text!r} is no range: write PARTITION:FIRST-END, as in 2:100-200, which ends with 199")
-    first, end = int(match[2]), int(match[3]) if match[3] else OFFSET_MAX
-    if end <= first:
-        raise ValueError(f"{text!r} is empty: END is the offset behind the last")
-    return int(match[1]), (first, end)
+    found: dict[int, Span] = {}
+    for text in texts:
+        match = re.fullmatch(r"([0-9]{1,10}):([0-9]{1,18})-([0-9]{1,18})?", text)
+        if match is None or int(match[1]) > PARTITION_MAX:
+            raise ConfigError(f"{text!r} is no range: write PARTITION:FIRST-END, as in 2:100-200, which ends with 199")
+        partition, first, end = int(match[1]), int(match[2]), int(match[3]) if match[3] else OFFSET_MAX
+        if end <= first:
+            raise ConfigError(f"{text!r} is empty: END is the offset behind the last")
+        if partition in found:
+            raise ConfigError(f"{text!r} names partition {partition} for the second time: give one range for each")
+        found[partition] = first, end
+    return found
 
 
 def places_of_ids(ids: Iterable[str], topic: str) -> frozenset[Place]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scorer.core.letters import Place
-from scorer.core.ranges import Span
+from scorer.core.pieces import Span
 from scorer.core.verdicts import Published
 from scorer.services.patience import StoppedError
 from scorer.services.reading import Decoder

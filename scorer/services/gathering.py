@@ -1,6 +1,6 @@
-"""Puts the predictions and dead letters about a range aside, by the piece of the range that their event lies in.
+"""Puts the predictions and dead letters about a range aside, by the part of the range that their event lies in.
 
-One pass over the output topic, in its own order; the pieces are taken back one wave at a time. Records of other lanes
+One pass over the output topic, in its own order; the parts are taken back one wave at a time. Records of other lanes
 and other input topics are counted and left. What can be judged without its event is judged here: predictions whose
 event is gone, and those that name one that never was.
 """
@@ -16,7 +16,8 @@ from scorer.core.account import Account
 from scorer.core.compose import PROVENANCE
 from scorer.core.decode import Events
 from scorer.core.letters import letter_of, stored
-from scorer.core.ranges import Aside, Range, Span, piece_of, pieces, waves
+from scorer.core.pieces import Span
+from scorer.core.ranges import Aside, Range, part_of, parts, waves
 from scorer.core.records import RecordBatch
 from scorer.core.schema import WriterSchema
 from scorer.core.verdicts import Cause, Level, Published, Verdict, forged_why
@@ -65,7 +66,7 @@ class Gathering:
     _first: dict[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.cut = pieces(self.range.spans, self.window)
+        self.cut = parts(self.range.spans, self.window)
         self._first = {}
         for number, (partition, _) in enumerate(self.cut):
             self._first.setdefault(partition, number)
@@ -96,12 +97,12 @@ class Gathering:
                 letter = letter_of(place, stored(batch, row))
                 if letter is None or letter.topic != self.topic:
                     continue
-                piece = piece_of(self._first, self.range.spans, self.window, letter.source)
-                if piece is not None:
+                part = part_of(self._first, self.range.spans, self.window, letter.source)
+                if part is not None:
                     reason = letter.reason.encode()
-                    found.setdefault(piece, []).append(Aside(letter.source[1], place, reason, None))
-            for piece, rows in found.items():
-                self.shelf.put(piece, rows)
+                    found.setdefault(part, []).append(Aside(letter.source[1], place, reason, None))
+            for part, rows in found.items():
+                self.shelf.put(part, rows)
 
     def _sort(self, batch: RecordBatch) -> None:
         skipped = self.account.skipped
@@ -116,9 +117,9 @@ class Gathering:
                 if lane != self.lane or topic != self.topic:
                     skipped["other_lane" if lane != self.lane else "other_topic"] += 1
                     continue
-                piece = piece_of(self._first, self.range.spans, self.window, (partition, offset))
-                if piece is not None:
-                    found.setdefault(piece, []).append((int(events.rows[at]), offset))
+                part = part_of(self._first, self.range.spans, self.window, (partition, offset))
+                if part is not None:
+                    found.setdefault(part, []).append((int(events.rows[at]), offset))
                 elif self._concerns(partition, offset):
                     row = int(events.rows[at])
                     (decoded,) = self.decoder.records([batch.values[row]])
@@ -127,9 +128,9 @@ class Gathering:
                     self._outside(Published(place, batch.keys[row], *decoded))
         self.account.skipped += Counter()  # without zeros
         places = list(zip(batch.partitions.tolist(), batch.offsets.tolist(), strict=True))
-        for piece, rows in found.items():
+        for part, rows in found.items():
             self.shelf.put(
-                piece, [Aside(offset, places[row], batch.keys[row], batch.values[row]) for row, offset in sorted(rows)]
+                part, [Aside(offset, places[row], batch.keys[row], batch.values[row]) for row, offset in sorted(rows)]
             )
 
     def _concerns(self, partition: int, offset: int) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from scorer.core.errors import ConfigError, TransientError
@@ -94,22 +94,6 @@ class TopicExtents:
         ends = {partition: end for partition, (_, end) in self.extents(topic).items()}
         found = self.at_time(topic, list(ends), time_ms)
         return {number: found[number] if found[number] >= 0 else end for number, end in ends.items()}
-
-    def committed(self, group: str, topic: str) -> dict[int, int]:
-        """Partition to the next offset that a group has committed, where it has; the group is not joined.
-
-        Raises:
-            RefusedError: we may not look at it.
-            TransientError: Kafka does not answer.
-        """
-        partitions = [TopicPartition(topic, number) for number in self.extents(topic)]
-        asked = [ConsumerGroupTopicPartitions(group, partitions)]
-        try:
-            answer = self._admin.list_consumer_group_offsets(asked, request_timeout=REQUEST_S_MAX)[group].result()
-        except KafkaException as error:
-            what = f"Kafka does not say how far group {group} is"
-            raise self._doors.failure(self._admin, what, error, group=group) from error
-        return {each.partition: each.offset for each in answer.topic_partitions or [] if each.offset >= 0}
 
     def without_event(
         self, topic: str, spans: Sequence[Span], extents: Mapping[int, tuple[int, int]]

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from scorer.core.errors import TransientError
 from scorer.core.ports import Report
+from scorer.edges.kafka.admin import admin_client
 from scorer.edges.kafka.failures import Doors, refused
-from scorer.edges.kafka.messages import made
 
 REQUEST_S_MAX = 5.0
 
@@ -21,7 +20,7 @@ class KafkaGroups:
 
     def __init__(self, properties: Mapping[str, Any], report: Report) -> None:
         self._doors = Doors()
-        self._admin = made(AdminClient, {**properties, "error_cb": self._doors.heard}, report)
+        self._admin = admin_client(properties, self._doors, report)
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """Partition to the next offset, where the group has committed one; transactions that are open do not count.
@@ -30,6 +29,7 @@ class KafkaGroups:
             RefusedError: we may not ask for it.
             TransientError: Kafka does not answer.
         """
+        # Without partitions: asked for those of a group that is not there, confluent-kafka 2.16 ends the process.
         asked = [ConsumerGroupTopicPartitions(group)]
         try:
             answers = self._admin.list_consumer_group_offsets(asked, request_timeout=REQUEST_S_MAX)

@@ -11,7 +11,7 @@ from scorer.cli.main import run
 from scorer.cli.replay_plan import PLACES_MAX, Wish, understood
 from scorer.cli.settings import Settings, Stream
 from scorer.core.errors import ConfigError
-from scorer.core.pieces import OFFSET_MAX
+from scorer.core.letters import OFFSET_MAX
 
 TOPIC = "events.new-lead"
 NAMES = {"from_topic": TOPIC, "to_topic": "predictions.lead-score"}
@@ -54,7 +54,7 @@ def test_lists_are_the_same_whatever_their_order_and_comments(tmp_path: Path) ->
     [
         (Wish(since="yesterday"), "is no time"),
         (Wish(offsets=("2",)), "is no range"),
-        (Wish(offsets=("2:1-2", "2:5-6")), "names a partition twice"),
+        (Wish(offsets=("2:1-2", "2:5-6")), "names partition 2 for the second time"),
     ],
 )
 def test_what_cannot_be_understood_is_said(wish: Wish, said: str) -> None:

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scorer.core.errors import ConfigError
+from scorer.core.letters import OFFSET_MAX, Place
 from scorer.core.pieces import (
     NONE_AFTER,
-    OFFSET_MAX,
     Asked,
     Piece,
-    Place,
     out_of_reach,
+    parse_spans,
     piece_of,
     places_of_ids,
-    range_of,
 )
 from scorer.core.records import Closed, RecordBatch
 
@@ -151,11 +151,12 @@ def test_what_was_named_and_is_not_there_is_said() -> None:
 
 
 def test_ranges_are_read_as_they_are_written() -> None:
-    assert range_of("2:100-200") == (2, (100, 200))
-    assert range_of("0:7-") == (0, (7, OFFSET_MAX))
-    for text in ("2", "2:5", "2:5-5", "2:9-3", "a:1-2", "2:-5", "-1:0-2", "2:1-2 "):
-        with pytest.raises(ValueError, match=r"is no range|is empty"):
-            range_of(text)
+    assert parse_spans(["2:100-200", "0:7-"]) == {2: (100, 200), 0: (7, OFFSET_MAX)}
+    for text in ("", "2", "2:5", "2:5-5", "2:9-3", "a:1-2", "2:-5", "-1:0-2", "2:1-2 ", "0:0-1-2", "9999999999:0-1"):
+        with pytest.raises(ConfigError, match=r"is no range|is empty"):
+            parse_spans([text])
+    with pytest.raises(ConfigError, match="partition 0 for the second time"):
+        parse_spans(["0:1-2", "0:3-4"])
 
 
 def test_an_id_says_where_its_event_is() -> None:

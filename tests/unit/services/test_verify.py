@@ -11,7 +11,7 @@ from scorer.core.bundle import Bundle
 from scorer.core.deployments import Identity
 from scorer.core.letters import Stored
 from scorer.core.model import load_model
-from scorer.core.ranges import Wish
+from scorer.core.pieces import Asked
 from scorer.core.verdicts import Cause, Level
 from scorer.services.patience import StoppedError
 from tests.unit.core.graphs import graph
@@ -88,8 +88,8 @@ def test_predictions_of_events_that_are_gone_are_said_to_be_as_far_as_the_range_
     found = it.verify()
     assert found.levels == {Level.UNCHECKED: 8, Level.EQUAL: 4}
     assert (found.causes, found.clean) == ({Cause.EVENT_GONE: 8}, True)
-    assert it.verify(wish=Wish(since_ms=BASE_MS + 3)).causes == {Cause.EVENT_GONE: 2}
-    assert it.verify(wish=Wish(offsets={0: (0, 6)})).causes == {}
+    assert it.verify(asked=Asked(since_ms=BASE_MS + 3)).causes == {Cause.EVENT_GONE: 2}
+    assert it.verify(asked=Asked(offsets={0: (0, 6)})).causes == {}
 
 
 def test_a_prediction_of_an_event_that_never_was_is_forged_or_of_an_earlier_topic() -> None:
@@ -97,7 +97,9 @@ def test_a_prediction_of_an_event_that_never_was_is_forged_or_of_an_earlier_topi
     it.change((0, 0), source_offset=50, prediction_id=f"lead/1/{SOURCE}/0/50")
     found = it.verify()
     assert (found.causes[Cause.FORGED], found.events["missing"]) == (1, 1)
-    assert it.verify(wish=Wish(offsets={0: (0, 3)})).causes == {Cause.UNEXPLAINED: 1}, "what lies behind is not judged"
+    assert it.verify(asked=Asked(offsets={0: (0, 3)})).causes == {Cause.UNEXPLAINED: 1}, (
+        "what lies behind is not judged"
+    )
     it.activate(identity(it.live), 0, 0, topic_id="before")
     assert it.verify().causes[Cause.RECREATED] == 1
 

@@ -14,7 +14,8 @@ from scorer.core.dead_letters import dead_letters
 from scorer.core.deployments import Activation, Identity
 from scorer.core.letters import Place, Stored, as_originals
 from scorer.core.lineage import Lineage
-from scorer.core.ranges import Range, Wish, fixed
+from scorer.core.pieces import Asked
+from scorer.core.ranges import Range, fixed
 from scorer.core.records import Rejection, Stage
 from scorer.core.schema import writer_schema
 from scorer.core.scoring import Recipe, score_batch
@@ -119,17 +120,17 @@ class Scored:
     def decoder(self) -> Decoder:
         return Decoder(Schemas(Texts(), lambda *_: None, grace_ms_max=0), self.world, lambda *_: None, self.world.stop)
 
-    def range(self, wish: Wish | None = None) -> Range:
-        return fixed(wish or Wish(), self.world.extents(SOURCE), {}, {}, {})
+    def range(self, asked: Asked | None = None) -> Range:
+        return fixed(asked or Asked(), self.world.extents(SOURCE), {})
 
-    def verify(self, window: int = 4, wish: Wish | None = None, lane: str = "live") -> Account:
+    def verify(self, window: int = 4, asked: Asked | None = None, lane: str = "live") -> Account:
         """All of it."""
         lineage = Lineage(GROUP, TOPIC_ID)
         lineage.apply(self.activations)
         topics, decoder = self.world.topics(), self.decoder()
         with Spill() as spill:
             gathering = Gathering(
-                topics, decoder, spill, SOURCE, self.range(wish), lane, lineage.recreated, Account(), window
+                topics, decoder, spill, SOURCE, self.range(asked), lane, lineage.recreated, Account(), window
             )
             spans = self.world.extents(OUTPUT)
             gathering.predictions(OUTPUT, spans, {partition: low for partition, (low, _) in spans.items()})
