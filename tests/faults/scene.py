@@ -101,7 +101,7 @@ class Scene:
 
     def evolve(self) -> int:
         """Writes leads by a new version of their schema from now on; the registry knows it. Returns its id."""
-        schema = copy.deepcopy(self.registered[min(self.registered.keys() - {1})])
+        schema = copy.deepcopy(next(each for each in self.registered.values() if each["name"] == "NewLead"))
         schema["fields"].append({"name": f"note_{len(self.registered)}", "type": "string", "default": ""})
         schema_id = self.registry.add(self.topics.events, schema)
         encode, note = encoder(schema_id, schema), schema["fields"][-1]["name"]
