@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from scorer.cli.verify_wiring import Scene, chosen_range, from_ms, since
-from scorer.core.account import Account
+from scorer.cli.verify_wiring import Scene, chosen_range, from_ms, gathered, since
 from scorer.core.comparison import Comparison
 from scorer.core.contract import Contract
 from scorer.core.errors import ConfigError
@@ -11,7 +10,6 @@ from scorer.core.pieces import Asked
 from scorer.edges.bundles import read_bundle
 from scorer.edges.spill import Spill
 from scorer.services.comparing import Comparing
-from scorer.services.gathering import Gathering
 from scorer.services.patience import StoppedError
 
 
@@ -31,7 +29,7 @@ def comparison(it: Scene, spills: tuple[Spill, Spill], asked: Asked, lanes: tupl
     from_then = from_ms(it, asked, chosen)
     made = []
     for lane, output, ends, spill in zip(lanes, outputs, extents, spills, strict=True):
-        gathering = Gathering(it.topics, it.decoder, spill, it.stream.from_topic, chosen, lane, False, Account())
+        gathering = gathered(it, spill, chosen, lane, recreated=False)
         gathering.predictions(output, since(it, output, ends, from_then), {})
         made.append(gathering)
     if it.topics.stop.is_set():

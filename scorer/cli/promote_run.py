@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from scorer.cli.lanes import Lane, begin_group, extents_of, lane_of
+from scorer.cli.progress import progress
 from scorer.cli.replay_plan import begun_by
-from scorer.cli.replay_view import progress
 from scorer.cli.replay_wiring import open_source
 from scorer.cli.rollout_wiring import group_of, publish_entry, read_entries, whoami
 from scorer.cli.settings import Settings, Stream
@@ -57,7 +57,7 @@ def run_promotion(settings: Settings, stream: Stream, name: str, report: Report)
     copied = lane.stream.model_copy(update={"from_topic": source, "to_topic": target})
     bytes_max = written_bytes_max(settings, copied, report)
     committed = partial(KafkaGroups(settings.kafka_for("admin"), report).committed, group, source)
-    bounded = Bounded(piece, committed, Pace(), progress(piece, clock), clock, report, status, stop)
+    bounded = Bounded(piece, committed, Pace(), progress(clock, "offsets"), clock, report, status, stop)
     reached = failpoint(os.environ.get(FAILPOINT))
     delivery = open_delivery(settings, copied, bytes_max, report, clock, reached, group)
     delivery.recover()

@@ -12,8 +12,9 @@ from threading import Event
 from typing import Any
 
 from scorer.cli.lanes import Lane, begin_group, has_records, lane_of, open_lane
+from scorer.cli.progress import progress
 from scorer.cli.replay_plan import Plan, Wish, plan_of, understood, write_down
-from scorer.cli.replay_view import plan_document, progress
+from scorer.cli.replay_view import plan_document
 from scorer.cli.replay_wiring import Told, live_lag, measured_per_s, run
 from scorer.cli.rollout_wiring import read_entries
 from scorer.cli.settings import Settings, Stream
@@ -92,11 +93,11 @@ def run_job(job: Job, announce: Callable[[dict[str, Any]], None], report: Report
     open_lane(settings, lane, registry, report)
     filled = partial(has_records, settings, lane.stream.to_topic, report)
     there = begin_group(settings, lane.group, job.stream.from_topic, plan.piece.starts, filled, report)
-    told, left, began_ms = progress(plan.piece, clock), plan.piece.left(there), clock.ticks_ms()
+    told, left, began_ms = progress(clock, "offsets"), plan.piece.left(there), clock.ticks_ms()
     if left and job.processes > 1:
         _spread(job, lane, plan, told, stop)
     elif left:
-        _score(job, lane, plan, (lambda _: None) if job.joins else told, stop, report)
+        _score(job, lane, plan, (lambda *_: None) if job.joins else told, stop, report)
     seconds = (clock.ticks_ms() - began_ms) / 1000
     rejected = has_records(settings, lane.stream.dead_letters, report)
     went = {"complete": True, "offsets_now": left, "seconds": seconds, "rate_per_s": left / max(seconds, 0.001)}
@@ -132,9 +133,10 @@ def _spread(job: Job, lane: Lane, plan: Plan, told: Told, stop: Event) -> None:
     try:
         while any(each.poll() is None for each in started) and not stop.wait(LOOK_S):
             try:
-                told(groups.committed(lane.group, job.stream.from_topic))
+                left = plan.piece.left(groups.committed(lane.group, job.stream.from_topic))
             except TransientError:
                 continue  # the processes wait for it, and say so
+            told(plan.piece.offsets - left, plan.piece.offsets)
     finally:
         _end(started)
     _unless(stop)

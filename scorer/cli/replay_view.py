@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from scorer.cli.times import time_text
-from scorer.core.pieces import Piece
 
 if TYPE_CHECKING:
     from scorer.cli.lanes import Lane
     from scorer.cli.replay_plan import Plan
-    from scorer.core.ports import Clock
-
-PROGRESS_MS = 1_000
 
 
 def plan_document(lane: Lane, plan: Plan) -> dict[str, Any]:
@@ -73,26 +66,3 @@ def done_line(document: Mapping[str, Any]) -> str:
         return f"complete already: {document['topic']}, begun at {begun}{rejected}. {advice}"
     took = f"{document['offsets_now']:,} offsets in {document['seconds']:.1f} s, {document['rate_per_s']:,.0f}/s"
     return f"complete: {document['topic']} ({took}){rejected}"
-
-
-def progress(piece: Piece, clock: Clock) -> Callable[[Mapping[int, int]], None]:
-    """Says on stderr how far the group is and when it is done, once a second at most."""
-    began_ms, due_ms = clock.ticks_ms(), clock.ticks_ms() + PROGRESS_MS
-    whole, first_left = piece.offsets, -1
-
-    def say(committed: Mapping[int, int]) -> None:
-        nonlocal due_ms, first_left, began_ms
-        left, now_ms = piece.left(committed), clock.ticks_ms()
-        if first_left < 0 or left == first_left:  # until the group has come together, nothing moves
-            first_left, began_ms = left, now_ms
-        if now_ms < due_ms:
-            return
-        due_ms = now_ms + PROGRESS_MS
-        rate = 1000 * (first_left - left) / max(1.0, now_ms - began_ms)
-        text = f"{whole - left:,} of {whole:,} offsets, {rate:,.0f}/s"
-        if rate > 0 and left:
-            at = datetime.fromtimestamp(clock.now_ms() / 1000, UTC) + timedelta(seconds=left / rate)
-            text += f", done at about {at:%H:%M:%S} UTC, in {left / rate:,.0f} s"
-        typer.echo(text, err=True)
-
-    return say

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
@@ -42,7 +42,7 @@ from scorer.services.worker import Worker
 SAMPLE_ROWS, SAMPLE_MS_MAX = 5_000, 5_000
 """What a dry run measures by, at most."""
 
-Told = Callable[[Mapping[int, int]], None]
+Told = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

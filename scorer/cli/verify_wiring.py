@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from scorer.cli.letters_wiring import GRACE_MS_MAX, topics
+from scorer.cli.progress import progress
 from scorer.cli.rollout_wiring import group_of, open_log
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.wiring import LIVE, open_registry, origin, versions
@@ -186,10 +187,9 @@ def verification(it: Scene, spill: Spill, asked: Asked, lane: str) -> tuple[Veri
     letters = it.extents.extents(it.stream.dead_letters)
     chosen = chosen_range(it, asked, done)
     from_then = from_ms(it, asked, chosen)
-    gathering = Gathering(
-        it.topics, it.decoder, spill, it.stream.from_topic, chosen, lane, it.lineage.recreated, Account()
-    )
-    verify = Verify(it.topics, gathering, it.rescoring(), it.lineage if lane == LIVE else None)
+    gathering = gathered(it, spill, chosen, lane, it.lineage.recreated)
+    judged = progress(SystemClock(), "events judged")
+    verify = Verify(it.topics, gathering, it.rescoring(), it.lineage if lane == LIVE else None, judged)
 
     def run() -> Account:
         lows = {partition: low for partition, (low, _) in published.items()}
@@ -200,6 +200,12 @@ def verification(it: Scene, spill: Spill, asked: Asked, lane: str) -> tuple[Veri
         return verify.run()
 
     return verify, run
+
+
+def gathered(it: Scene, spill: Spill, chosen: Range, lane: str, recreated: bool) -> Gathering:
+    """Where the predictions of a lane are put aside; it says how far it has read."""
+    topics = replace(it.topics, progress=progress(SystemClock(), f"offsets of lane {lane} read"))
+    return Gathering(topics, it.decoder, spill, it.stream.from_topic, chosen, lane, recreated, Account())
 
 
 def chosen_range(it: Scene, asked: Asked, done: Mapping[int, int]) -> Range:

@@ -63,7 +63,7 @@ class Bounded:
         piece: what is read.
         committed: asks for the group's positions; raises TransientError.
         pace: see Pace.
-        told: told of the group's positions, for progress.
+        told: told how many offsets the group has passed, of how many.
         clock, report, status: the surroundings.
         stop: set when all is done, or when the stream halts; signal handlers set it too.
         owner: told of partitions that come and go.
@@ -75,7 +75,7 @@ class Bounded:
     piece: Piece
     committed: Callable[[], Mapping[int, int]]
     pace: Pace
-    told: Callable[[Mapping[int, int]], None]
+    told: Callable[[int, int], None]
     clock: Clock
     report: Report
     status: Status
@@ -218,8 +218,9 @@ class Bounded:
         except TransientError as error:
             self.report("neighbour.waiting", {"why": str(error), "next_try_ms": LOOK_MS})
             return
-        self.told(found)
-        if self.piece.left(found) == 0:
+        left = self.piece.left(found)
+        self.told(self.piece.offsets - left, self.piece.offsets)
+        if left == 0:
             self.complete = True
             self.stop.set()
 

@@ -106,12 +106,14 @@ class Verify:
         gathering: the predictions and dead letters about them.
         rescoring: scores them again.
         lineage: what was live; None for a lane, whose predictions are taken at their word.
+        progress: told how many events were looked at, of how many at most.
     """
 
     topics: Topics
     gathering: Gathering
     rescoring: Rescoring
     lineage: Lineage | None
+    progress: Callable[[int, int], None] = lambda *_: None
     _waiting: dict[Place, list[Aside]] = field(default_factory=dict)
 
     @property
@@ -125,6 +127,7 @@ class Verify:
         Raises:
             StoppedError, ConfigError, TransientError: told to stop; there is no such topic; Kafka does not answer.
         """
+        done = 0
         for wave in self.gathering.waves():
             spans = {self.gathering.cut[number][0]: self.gathering.cut[number][1] for number in wave}
             for number in wave:
@@ -133,6 +136,8 @@ class Verify:
                     self._waiting.setdefault((partition, aside.offset), []).append(aside)
             for batch in self.topics.stretch(self.gathering.topic, spans):
                 self._batch(batch)
+                done += len(batch)
+                self.progress(done, self.gathering.range.events)
             if self.topics.stop.is_set():  # reading ends early then, and what was not read is not missing
                 raise StoppedError
             self._left_over()

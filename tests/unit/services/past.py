@@ -60,7 +60,7 @@ class Past:
         self.status = Status(lambda *_: None)
         self.stop = Event()
         self.bounded = Bounded(
-            self.piece, self.ask, self.pace, lambda _: None, self, self.report, self.status, self.stop, self, self
+            self.piece, self.ask, self.pace, lambda *_: None, self, self.report, self.status, self.stop, self, self
         )
 
     def ask(self) -> Mapping[int, int]:
