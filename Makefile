@@ -41,9 +41,9 @@ $(SYNCED): requirements/dev.txt requirements/uv.txt pyproject.toml
 
 lock: ## renew the lock files (needs the package index)
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header -o requirements/uv.txt requirements/uv.in
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra postgres --extra gateway -o requirements/runtime.txt pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra local --extra postgres --group dev -o requirements/dev.txt pyproject.toml requirements/uv.in
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra local --extra postgres --group dev --group train -o requirements/train.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra postgres --extra gateway --extra s3 -o requirements/runtime.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra local --extra postgres --extra s3 --group dev -o requirements/dev.txt pyproject.toml requirements/uv.in
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra local --extra postgres --extra s3 --group dev --group train -o requirements/train.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) dist build .demo

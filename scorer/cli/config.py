@@ -91,4 +91,5 @@ def _paths(settings: Settings) -> Iterator[tuple[str, Path]]:
     if settings.registry.ca:
         yield "registry.ca", settings.registry.ca
     for stream in settings.streams:
-        yield f"streams.{stream.name}.bundle", stream.bundle
+        if isinstance(stream.bundle, Path):
+            yield f"streams.{stream.name}.bundle", stream.bundle

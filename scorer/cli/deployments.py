@@ -22,7 +22,7 @@ Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="For whoever ask
 
 def deploy(
     stream: StreamName,
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle, as the workers find it.")],
+    bundle: Annotated[str, typer.Argument(help="Folder or URL of the bundle, as the workers find it.")],
     at: Annotated[
         str, typer.Option("--at", metavar="now|TIME", help="Live from the first record on that is not older.")
     ] = "now",
@@ -38,14 +38,16 @@ def deploy(
     """
     from scorer.cli.rollout_wiring import intent_for
     from scorer.cli.wiring import recipe_of
+    from scorer.core.locations import as_location
     from scorer.edges.bundles import read_bundle
 
     settings, chosen, report = _surroundings(stream, config, sets)
-    found = read_bundle(bundle)
+    place = as_location(bundle)
+    found = read_bundle(place)
     effective_ms = _effective_ms(at)
     registry = _registry(settings, report)
     recipe_of(settings, chosen, registry, found)
-    intent = intent_for(settings, chosen, found, bundle.absolute(), why, effective_ms)
+    intent = intent_for(settings, chosen, found, place, why, effective_ms)
     _give(settings, intent, registry, report, as_json)
 
 

@@ -6,7 +6,6 @@ import gc
 import ipaddress
 from asyncio import AbstractEventLoop
 from functools import partial
-from pathlib import Path
 from socket import socket
 from threading import Event, Thread
 
@@ -16,7 +15,6 @@ from scorer.cli.status import status_server, told_status
 from scorer.cli.stopping import stopped_by_signals
 from scorer.cli.wiring import open_registry
 from scorer.core.answers import Kind, kinds_of
-from scorer.core.contract import parse_contract
 from scorer.core.errors import ConfigError
 from scorer.core.ports import Report
 from scorer.core.state import State, Status
@@ -104,7 +102,7 @@ def served_kinds(settings: Settings) -> tuple[Kind, ...]:
         raise ConfigError("no stream is configured: add [[streams]] to scorer.toml, or give --config PATH")
     found = []
     for stream in settings.streams:
-        contract = parse_contract(read_bundle(Path(stream.bundle)).files["model.toml"].decode())
+        contract = read_bundle(stream.bundle).contract
         found.append((stream.to_topic, contract.entity))
     return kinds_of(found)
 

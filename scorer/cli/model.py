@@ -153,7 +153,7 @@ def _surroundings(
         return rows_max, events, read_schema(chosen, PREDICTION_SCHEMA_ID)
     given = None if prediction is None else read_schema(prediction, PREDICTION_SCHEMA_ID)
     for stream in settings.streams:
-        if stream.bundle.resolve() == bundle.resolve():
+        if isinstance(stream.bundle, Path) and stream.bundle.resolve() == bundle.resolve():
             registry = open_registry(settings, reporter())
             events = versions(registry, stream.from_topic)
             return rows_max, events, given or versions(registry, stream.to_topic)[-1][1]

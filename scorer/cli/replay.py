@@ -42,8 +42,10 @@ Ids = Annotated[
     str, typer.Option("--ids", metavar="FILE", help="Events by the ids of their predictions, one a line; - is stdin.")
 ]
 BundlePath = Annotated[
-    Path | None,
-    typer.Option("--bundle", metavar="PATH", help="This bundle for all; by default, what was live at each position."),
+    str | None,
+    typer.Option(
+        "--bundle", metavar="PLACE", help="This folder's or URL's for all; by default, what was live at each position."
+    ),
 ]
 Delivery = Annotated[str, typer.Option("--delivery", metavar="MODE", help="exactly_once or at_least_once.")]
 Processes = Annotated[int, typer.Option("--processes", min=1, max=64, help="So many share the partitions.")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -18,6 +17,7 @@ from scorer.cli.times import time_ms, time_text
 from scorer.core.deployments import Entry, Identity
 from scorer.core.errors import ConfigError
 from scorer.core.letters import Place
+from scorer.core.locations import absolute, as_location
 from scorer.core.pieces import Asked, Piece, parse_spans, places_of_ids
 from scorer.core.ports import Report
 from scorer.core.replays import REPLAY, Replay
@@ -41,7 +41,7 @@ class Wish:
     offsets: Sequence[str] = ()
     positions: str = ""
     ids: str = ""
-    bundle: Path | None = None
+    bundle: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +107,14 @@ def understood(wish: Wish, topic: str) -> Request:
         digest = hashlib.sha256(repr(sorted(named)).encode()).hexdigest()[:12]
         words.append(f"{len(named)} records (list {digest})")
     meant = bool(words)
-    bundle = None
+    bundle, place = None, None
     if wish.bundle is not None:
-        found = read_bundle(wish.bundle)
+        place = as_location(wish.bundle)
+        found = read_bundle(place)
         bundle = Identity(found.contract.name, found.contract.version, found.sha256)
         words.append(f"--bundle {bundle.label} sha256 {bundle.sha256[:12]}")
     asked = Asked(times["since"], times["until"], lateness_ms, ranges or None, named) if meant else None
-    return Request(asked, " ".join(words), bundle, str(wish.bundle.absolute()) if wish.bundle else "")
+    return Request(asked, " ".join(words), bundle, "" if place is None else absolute(place))
 
 
 def _places(wish: Wish, topic: str) -> frozenset[Place] | None:

@@ -127,7 +127,7 @@ def load_recipes(
             intent = history.intent_for(bundle.sha256)
             named = f"{bundle.label} (sha256 {bundle.sha256[:12]}) has to score records of partition {partition}"
             if intent is None:
-                raise ConfigError(f"{named}, but no intent says where it is; give one for all with --bundle PATH")
+                raise ConfigError(f"{named}, but no intent says where it is; give one for all with --bundle PLACE")
             try:
                 found = load_recipe(settings, lane.live, registry, intent)
             except (ConfigError, ContractError) as error:

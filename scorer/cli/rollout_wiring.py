@@ -7,7 +7,6 @@ import os
 import socket
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -16,6 +15,7 @@ from scorer.cli.wiring import recipe_of, versions
 from scorer.core.bundle import Bundle
 from scorer.core.deployments import Entry, History, Identity, Intent, encode_entry, entry_of
 from scorer.core.errors import ConfigError, ContractError, TransientError
+from scorer.core.locations import Location, absolute, as_location, within
 from scorer.core.offsets import InFlight
 from scorer.core.ports import Clock, Report, SchemaRegistry, SubjectRegistry
 from scorer.core.records import Outbound, no_rows
@@ -131,19 +131,19 @@ def open_rollout(settings: Settings, stream: Stream, registry: Registry, stop: E
 
 def first_intent(settings: Settings, stream: Stream) -> Intent:
     """The bundle of the settings: the first intent of a stream that has none."""
-    place = Path(stream.bundle)
-    return intent_for(settings, stream, read_bundle(place), place.absolute(), "the stream had no deployment", None)
+    why = "the stream had no deployment"
+    return intent_for(settings, stream, read_bundle(stream.bundle), stream.bundle, why, None)
 
 
 def intent_for(
-    settings: Settings, stream: Stream, bundle: Bundle, place: Path, why: str, effective_ms: int | None
+    settings: Settings, stream: Stream, bundle: Bundle, place: Location, why: str, effective_ms: int | None
 ) -> Intent:
     """A bundle is to be live on a stream; see Intent."""
     return Intent(
         group_of(settings, stream),
         stream.name,
         Identity(bundle.contract.name, bundle.contract.version, bundle.sha256),
-        str(place),
+        absolute(place),
         whoami(),
         why,
         SystemClock().now_ms(),
@@ -172,9 +172,9 @@ def live_recipe(settings: Settings, stream: Stream, registry: Registry, stop: Ev
 
 def load_recipe(settings: Settings, stream: Stream, registry: SubjectRegistry, intent: Intent) -> Recipe:
     """Loads, proves and warms the bundle of an intent; see loading.Load."""
-    places = [Path(intent.place)]
+    places = [as_location(intent.place)]
     if settings.deployments.bundles is not None:
-        places.append(settings.deployments.bundles / intent.bundle.name / intent.bundle.version)
+        places.append(within(settings.deployments.bundles, intent.bundle.name, intent.bundle.version))
     return recipe_of(settings, stream, registry, find_bundle(places, intent.bundle.sha256))
 
 

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from scorer.cli.librdkafka import PROPERTIES, Client
 from scorer.cli.nearest import did_you_mean
 from scorer.cli.secrets import Secret
 from scorer.core.errors import ConfigError
+from scorer.core.locations import Location, as_location
 from scorer.edges.kafka.credentials import reread
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 FOLDER_SCHEME = "folder:"
 URL_OR_FOLDER = "http:, https: or folder:PATH"
 KafkaValue = str | int | float | bool | Secret
+WrittenLocation = Annotated[
+    Location, BeforeValidator(lambda given: as_location(given) if isinstance(given, str) else given)
+]
 Topic = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]+$", max_length=249)]
 
 
@@ -137,7 +141,7 @@ class Deployments(Table):
     """Where it stands which bundle is live from which record on."""
 
     topic: Topic = "scorer.deployments"
-    bundles: Path | None = None
+    bundles: WrittenLocation | None = None
 
 
 class Checks(Table):
@@ -193,7 +197,7 @@ class Stream(Table):
     """One input topic with its output topic and its model. `from` is a word of Python's, hence `from_topic`."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=100)]
-    bundle: Path
+    bundle: WrittenLocation
     from_topic: Annotated[Topic, Field(validation_alias="from")]
     to_topic: Annotated[Topic, Field(validation_alias="to")]
     dead_letters: Annotated[

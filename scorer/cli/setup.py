@@ -95,15 +95,14 @@ def _make_topics(settings: Settings, admin: KafkaAdmin, partitions: int, replica
 def _entries(settings: Settings, folder: Path | None) -> Iterator[tuple[str, str, str]]:
     """Subject, schema and compatibility of every topic, each subject once."""
     from scorer.cli.wiring import subject
-    from scorer.core.contract import parse_contract
-    from scorer.edges.files import read_text
+    from scorer.edges.bundles import read_bundle
     from scorer.local.places import shipped
 
     place = folder or shipped("schemas")
     seen: set[str] = set()
 
     def entry(stream: Stream) -> Iterator[tuple[str, str, str]]:
-        contract = parse_contract(read_text(stream.bundle / "model.toml"))
+        contract = read_bundle(stream.bundle).contract
         yield stream.from_topic, stream.from_topic, "BACKWARD"
         yield stream.to_topic, contract.prediction, "FULL_TRANSITIVE"
 

@@ -6,7 +6,6 @@ import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from scorer.cli.settings import Settings, Stream
@@ -78,7 +77,7 @@ def run_sink(settings: Settings, plan: Plan, report: Report) -> Any:
     server = status_server(settings.metrics.host, port, place, status, metrics.exposition, clock)
     try:
         registry = open_registry(settings, report)
-        entity = read_bundle(Path(plan.stream.bundle)).contract.entity.rpartition(".")[2]
+        entity = read_bundle(plan.stream.bundle).contract.entity.rpartition(".")[2]
         wanted = patient(lambda: _layout(registry, plan.stream.to_topic, entity))
         names = Names(table_name(plan.stream.to_topic, plan.lane))
         sink = SqlSink(engine, names, plan.stream.from_topic, wanted)

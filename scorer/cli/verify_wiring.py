@@ -19,6 +19,7 @@ from scorer.core.bundle import Bundle
 from scorer.core.deployments import Identity
 from scorer.core.errors import ConfigError, ContractError
 from scorer.core.lineage import Lineage
+from scorer.core.locations import Location, as_location, within
 from scorer.core.model import load_model
 from scorer.core.pieces import Asked, Span
 from scorer.core.ports import Report
@@ -124,7 +125,7 @@ class AtHand:
     stream: Stream
     registry: Any
     lineage: Lineage
-    folder: Path | None
+    folder: Location | None
     _known: dict[str, Recipe | str] = field(default_factory=dict)
 
     def recipe(self, bundle: Identity) -> Recipe | str:
@@ -148,14 +149,14 @@ class AtHand:
                 why = f"{why}; {error}"
         return why
 
-    def _places(self, bundle: Identity) -> Iterator[Path]:
+    def _places(self, bundle: Identity) -> Iterator[Location]:
         if self.folder is not None:
-            yield self.folder / bundle.name / bundle.version
+            yield within(self.folder, bundle.name, bundle.version)
         for number in sorted(self.lineage.intents, reverse=True):
             if self.lineage.intents[number].bundle == bundle:
-                yield Path(self.lineage.intents[number].place)
+                yield as_location(self.lineage.intents[number].place)
         if self.settings.deployments.bundles is not None:
-            yield self.settings.deployments.bundles / bundle.name / bundle.version
+            yield within(self.settings.deployments.bundles, bundle.name, bundle.version)
         yield self.stream.bundle
 
     def _made(self, bundle: Bundle) -> Recipe:

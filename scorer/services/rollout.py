@@ -210,16 +210,19 @@ class Rollout:
         return [self._activation(partition, at, wanted.bundle, wanted.number)]
 
     def _begin(self, batch: RecordBatch, partition: int) -> list[Entry] | Wait:
-        """The first activation of a partition: the newest intent that is in effect and can be served."""
+        """The first activation of a partition: the newest intent that is in effect and ready, or waited for."""
         first = next(iter(batch.offsets[batch.partitions == partition].tolist()))
-        for number in sorted(self.history.intents, reverse=True):
-            intent = self.history.intents[number]
-            if self.bundles.refusal(intent) is not None or boundary(batch, partition, intent) != first:
-                continue
-            if self.bundles.ready(intent.bundle) is None:
-                self.bundles.need(intent)
-                return Wait(f"loading {intent.bundle.label}")
-            return [self._activation(partition, first, intent.bundle, number)]
+        servable = [
+            intent
+            for _, intent in sorted(self.history.intents.items(), reverse=True)
+            if self.bundles.refusal(intent) is None and boundary(batch, partition, intent) == first
+        ]
+        for intent in servable:
+            if self.bundles.ready(intent.bundle) is not None:
+                return [self._activation(partition, first, intent.bundle, intent.number)]
+        if servable:
+            self.bundles.need(servable[0])
+            return Wait(f"loading {servable[0].bundle.label}")
         refusals = {self.bundles.refusal(intent) for intent in self.history.intents.values()} - {None}
         why = "; ".join(sorted(str(each) for each in refusals)) or "none is in effect yet"
         raise HaltError(f"no deployment of {self.first.stream} can be served: {why}; see: scorer deployments")

@@ -9,7 +9,7 @@ import pytest
 
 from scorer.core.bundle import Bundle
 from scorer.core.deployments import Activation, Entry, Intent
-from scorer.core.errors import AbortedError, ConfigError
+from scorer.core.errors import AbortedError, ConfigError, TransientError
 from scorer.core.model import load_model
 from scorer.core.scoring import Recipe
 from scorer.core.state import State
@@ -163,6 +163,19 @@ def test_a_bundle_that_cannot_be_loaded_leaves_the_old_one_live_and_is_told() ->
     assert activations(made) == []
     (told,) = made.reports("deployment.refused")
     assert (told["model"], told["why"]) == ("lead/2", "there is no bundle at place")
+
+
+def test_a_partition_begins_with_the_old_bundle_while_nobody_gives_the_new_one() -> None:
+    made = world(deployed=False)
+    made.recipes[second().model.bundle.sha256] = TransientError("the storage is away")
+
+    def deployed() -> None:
+        made.deployments.append(intent(second(), len(made.deployments)))
+        made.rollout.look()
+
+    made.run(made.assign(0, 1), made.leads(0), deployed, made.leads(1), made.leads(7, partition=1))
+    assert versions(made) == {(0, 0): FIRST, (0, 1): FIRST, (1, 7): FIRST}
+    assert activations(made) == [(0, 0, FIRST), (1, 7, FIRST)]
 
 
 def test_another_intent_for_a_bundle_that_was_refused_is_tried_anew() -> None:
