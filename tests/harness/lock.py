@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.harness.lead_stream import LeadStream, lead_stream
 from tests.harness.secure_kafka import Right, SecureKafka
+from tests.harness.topics import DEPLOYMENTS
 from tests.harness.workers import Worker
 from tests.unit.edges.registry_stub import serve
 
@@ -60,12 +61,13 @@ class Lock:
             Right("topic", topics.letters, "Write"),
             Right("group", f"{group}.lead", "Read"),
             Right("transactional-id", f"{group}.lead.0", "Write"),
+            *(Right("topic", DEPLOYMENTS, operation) for operation in ("Read", "Write")),
             *(Right("topic", name, "DescribeConfigs") for name in (topics.events, topics.predictions, topics.letters)),
         ]
 
     def right(self, place: str) -> Right:
-        """One of them: input, output, letters, group or transaction."""
-        return self.rights[("input", "output", "letters", "group", "transaction").index(place)]
+        """One of them: input, output, letters, group, transaction, or deployments, which are read."""
+        return self.rights[("input", "output", "letters", "group", "transaction", "deployments").index(place)]
 
     def rotate(self, written: bool = True) -> None:
         """A new password, at the broker and, if `written`, in the file."""

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.timeout(150)
 
 FOUND_S_MAX = 30.0
 COUNT = 200
-PLACES = ("input", "output", "letters", "group", "transaction")
+ASKED = ("input", "output", "letters", "group", "deployments")
+"""Rights that a broker can be asked about; a transactional id can only be tried."""
 
 
 def _named(mine: Lock, place: str) -> str:
@@ -47,7 +48,7 @@ def test_a_worker_without_a_right_does_not_start_and_goes_on_once_it_is_granted(
             with worker(config, name=f"with-{len(rights)}") as running:
                 assert running.wait(FOUND_S_MAX) == 3
                 said = running.text()
-            for place in PLACES if rights else PLACES[:4]:
+            for place in ("transaction", *ASKED) if rights else ASKED:
                 shows = re.search(_named(mine, place), said) is not None
                 assert shows is (place == "transaction" if rights else True), f"{place}: {said}"
             assert not running.events("neighbour.waiting"), "what is denied is not tried again and again"
@@ -69,6 +70,7 @@ def test_a_worker_without_a_right_does_not_start_and_goes_on_once_it_is_granted(
         ("group", "at_least_once"),
         ("group", "exactly_once"),
         ("transaction", "exactly_once"),
+        ("deployments", "at_least_once"),
     ],
 )
 def test_a_right_that_is_taken_away_halts_the_stream_and_nothing_is_lost_once_it_is_back(
