@@ -12,10 +12,9 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, New
 
 from scorer.core.errors import ConfigError, ScorerError
 from scorer.core.ports import Report
-from scorer.edges.kafka.failures import Doors, refused
+from scorer.edges.kafka.failures import REQUEST_S_MAX, Doors, refused
 from scorer.edges.kafka.messages import made
 
-REQUEST_S_MAX = 10.0
 _OWN = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
 
 
@@ -56,7 +55,7 @@ class KafkaAdmin:
             TransientError: no broker answers.
         """
         try:
-            found = self._admin.list_topics(timeout=REQUEST_S_MAX)
+            found = self._doors.listed(self._admin)
         except KafkaException as error:
             raise self._failure("Kafka does not answer", error) from error
         return {name: len(topic.partitions) for name, topic in found.topics.items() if topic.error is None}
@@ -110,7 +109,7 @@ class KafkaAdmin:
         resource = ConfigResource(ResourceType.TOPIC, name)
         try:
             settings = self._admin.describe_configs([resource], request_timeout=REQUEST_S_MAX)[resource].result()
-            partitions = self._admin.list_topics(name, timeout=REQUEST_S_MAX).topics[name].partitions
+            partitions = self._doors.listed(self._admin, name).topics[name].partitions
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise ConfigError(f"topic {name} does not exist; run: scorer setup") from error

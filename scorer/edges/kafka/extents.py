@@ -13,10 +13,9 @@ from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 from scorer.core.errors import ConfigError, TransientError
 from scorer.core.ports import Report
 from scorer.edges.kafka.admin import admin_client
-from scorer.edges.kafka.failures import Doors, refused
+from scorer.edges.kafka.failures import REQUEST_S_MAX, Doors, refused
 from scorer.edges.kafka.messages import made
 
-REQUEST_S_MAX = 10.0
 READ_S_MAX = 60.0
 OFFSETS_MAX = 200_000
 """How many offsets are looked up at most; the rest stays unexplained until the next time."""
@@ -56,7 +55,7 @@ class TopicExtents:
             TransientError: Kafka does not answer.
         """
         try:
-            found = self._admin.list_topics(topic, timeout=REQUEST_S_MAX).topics[topic]
+            found = self._doors.listed(self._admin, topic).topics[topic]
             if found.error is not None:
                 if (refusal := refused(found.error, topic=topic)) is not None:
                     raise refusal

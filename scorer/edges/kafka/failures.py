@@ -12,6 +12,10 @@ from confluent_kafka import KafkaError, KafkaException
 
 from scorer.core.errors import RefusedError, ScorerError, TransientError
 
+REQUEST_S_MAX = 10.0
+"""How long a question to Kafka may take."""
+SHUT_S_MAX = 3.0
+"""How long a broker may let us in after another has refused to."""
 _PASSING = frozenset(
     {
         KafkaError._ALL_BROKERS_DOWN,
@@ -115,6 +119,20 @@ class Doors:
         """The client's error callback."""
         if is_shut(error):
             self.why = shut(error.str())
+
+    def listed(self, client: Any, topic: str | None = None) -> Any:
+        """What `list_topics` of the client gives; not waited for to the end where no broker lets us in.
+
+        Raises:
+            KafkaException: no broker answers; `failure` says why.
+        """
+        try:
+            return client.list_topics(topic, timeout=SHUT_S_MAX)
+        except KafkaException:
+            client.poll(0)
+            if self.why:
+                raise
+        return client.list_topics(topic, timeout=REQUEST_S_MAX - SHUT_S_MAX)
 
     def failure(self, client: Any, what: str, error: KafkaException, **about: str) -> ScorerError:
         """The exception for a call that failed. `about` is what `refused` takes besides the error."""

@@ -10,9 +10,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from scorer.core.errors import TransientError
 from scorer.core.ports import Report
 from scorer.edges.kafka.admin import admin_client
-from scorer.edges.kafka.failures import Doors, refused
-
-REQUEST_S_MAX = 5.0
+from scorer.edges.kafka.failures import REQUEST_S_MAX, Doors, refused
 
 
 class KafkaGroups:

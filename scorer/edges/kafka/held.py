@@ -12,8 +12,8 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # t
 from scorer.core.errors import TransientError
 from scorer.core.ports import Report
 from scorer.core.topics import Held
-from scorer.edges.kafka.admin import REQUEST_S_MAX, admin_client
-from scorer.edges.kafka.failures import Doors, refused
+from scorer.edges.kafka.admin import admin_client
+from scorer.edges.kafka.failures import REQUEST_S_MAX, Doors, refused
 from scorer.edges.kafka.messages import made
 
 INTERNAL = ("__consumer_offsets", "__transaction_state")
@@ -30,7 +30,7 @@ def held_topics(properties: Mapping[str, Any], names: list[str], report: Report)
     admin = admin_client(properties, doors, report)
     name, settings = "", {}
     try:
-        there = admin.list_topics(timeout=REQUEST_S_MAX).topics
+        there = doors.listed(admin).topics
         present = [name for name in names if name in there and there[name].error is None]
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in present]
         answers = admin.describe_configs(resources, request_timeout=REQUEST_S_MAX) if resources else {}

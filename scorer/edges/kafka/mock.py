@@ -8,9 +8,8 @@ from __future__ import annotations
 from confluent_kafka import Producer
 
 from scorer.core.ports import Report
+from scorer.edges.kafka.failures import REQUEST_S_MAX
 from scorer.edges.kafka.messages import librdkafka_log
-
-REQUEST_S_MAX = 10.0
 
 
 class MockBroker:

@@ -13,9 +13,8 @@ from typing import TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from scorer.core.errors import HaltError, TransientError
-from scorer.edges.kafka.failures import refused
+from scorer.edges.kafka.failures import REQUEST_S_MAX, refused
 
-REQUEST_S_MAX = 10.0
 PAUSE_S = 0.2
 ANSWER_S_MAX = 60.0
 """How long an answer is waited for inside a rebalance. A transaction that somebody left open hides a group's offsets

@@ -11,10 +11,8 @@ from scorer.core.errors import ConfigError, HaltError, TransientError
 from scorer.core.ports import Report
 from scorer.core.records import Closed, RecordBatch
 from scorer.edges.kafka.credentials import Rotation
-from scorer.edges.kafka.failures import Doors, refused
+from scorer.edges.kafka.failures import REQUEST_S_MAX, Doors, refused
 from scorer.edges.kafka.messages import as_batch, made, sparingly
-
-REQUEST_S_MAX = 10.0
 
 
 class KafkaReader:
@@ -125,7 +123,7 @@ class KafkaReader:
 
     def _numbers(self, topic: str) -> list[int]:
         try:
-            found = self._consumer.list_topics(topic, timeout=REQUEST_S_MAX).topics[topic]
+            found = self._doors.listed(self._consumer, topic).topics[topic]
         except KafkaException as error:
             raise self._doors.failure(self._consumer, "Kafka does not answer", error, topic=topic) from error
         if found.error is not None and (refusal := refused(found.error, topic=topic)) is not None:

@@ -16,11 +16,9 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 
 from scorer.core.errors import RefusedError, TransientError
 from scorer.core.ports import Report
-from scorer.edges.kafka.admin import REQUEST_S_MAX, admin_client
-from scorer.edges.kafka.failures import Doors, missing
+from scorer.edges.kafka.admin import admin_client
+from scorer.edges.kafka.failures import REQUEST_S_MAX, SHUT_S_MAX, Doors, missing
 
-SHUT_S_MAX = 3.0
-"""How long a broker may let us in after another has refused to."""
 POLL_S = 0.05
 _DENIALS = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
 
