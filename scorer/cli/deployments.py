@@ -38,8 +38,8 @@ def deploy(
     """
     from scorer.cli.rollout_wiring import intent_for
     from scorer.cli.wiring import recipe_of
-    from scorer.core.locations import as_location
     from scorer.edges.bundles import read_bundle
+    from scorer.edges.locations import as_location
 
     settings, chosen, report = _surroundings(stream, config, sets)
     place = as_location(bundle)

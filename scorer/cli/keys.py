@@ -31,6 +31,7 @@ class Kind(Enum):
     TEXT = auto()
     SCALAR = auto()
     PATH = auto()
+    LOCATION = auto()
     URL = auto()
     SECRET = auto()
     KAFKA = auto()
@@ -123,6 +124,8 @@ def kind_of(field: FieldInfo) -> Kind:
     """How a field's value is read, by its type."""
     if URL_OR_FOLDER in field.metadata:
         return Kind.URL
+    if {Path, str} <= set(get_args(field.annotation)):
+        return Kind.LOCATION
     for kind in (field.annotation, *get_args(field.annotation)):
         if kind in _KINDS:
             return _KINDS[kind]

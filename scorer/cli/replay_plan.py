@@ -17,7 +17,6 @@ from scorer.cli.times import time_ms, time_text
 from scorer.core.deployments import Entry, Identity
 from scorer.core.errors import ConfigError
 from scorer.core.letters import Place
-from scorer.core.locations import absolute, as_location
 from scorer.core.pieces import Asked, Piece, parse_spans, places_of_ids
 from scorer.core.ports import Report
 from scorer.core.replays import REPLAY, Replay
@@ -25,6 +24,7 @@ from scorer.edges.bundles import read_bundle
 from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.admin import KafkaAdmin
 from scorer.edges.kafka.groups import KafkaGroups
+from scorer.edges.locations import absolute, as_location
 from scorer.services.replay import Following
 
 PLACES_MAX = 50_000

@@ -15,7 +15,6 @@ from scorer.cli.wiring import recipe_of, versions
 from scorer.core.bundle import Bundle
 from scorer.core.deployments import Entry, History, Identity, Intent, encode_entry, entry_of
 from scorer.core.errors import ConfigError, ContractError, TransientError
-from scorer.core.locations import Location, absolute, as_location, within
 from scorer.core.offsets import InFlight
 from scorer.core.ports import Clock, Report, SchemaRegistry, SubjectRegistry
 from scorer.core.records import Outbound, no_rows
@@ -28,6 +27,7 @@ from scorer.edges.kafka.admin import KafkaAdmin
 from scorer.edges.kafka.producer import KafkaPublisher
 from scorer.edges.kafka.reader import KafkaReader
 from scorer.edges.kafka.settings import producer_properties
+from scorer.edges.locations import Location, absolute, as_location, within
 from scorer.edges.machine import scorer_version
 from scorer.services.deployment_log import PARTITION, DeploymentLog
 from scorer.services.loading import Bundles

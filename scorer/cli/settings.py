@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from scorer.cli.librdkafka import PROPERTIES, Client
 from scorer.cli.nearest import did_you_mean
 from scorer.cli.secrets import Secret
 from scorer.core.errors import ConfigError
-from scorer.core.locations import Location, as_location
 from scorer.edges.kafka.credentials import reread
+from scorer.edges.locations import Location
 
 if TYPE_CHECKING:
     from scorer.core.floods import FloodLimit
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 FOLDER_SCHEME = "folder:"
 URL_OR_FOLDER = "http:, https: or folder:PATH"
 KafkaValue = str | int | float | bool | Secret
-WrittenLocation = Annotated[
-    Location, BeforeValidator(lambda given: as_location(given) if isinstance(given, str) else given)
-]
 Topic = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]+$", max_length=249)]
 
 
@@ -141,7 +138,7 @@ class Deployments(Table):
     """Where it stands which bundle is live from which record on."""
 
     topic: Topic = "scorer.deployments"
-    bundles: WrittenLocation | None = None
+    bundles: Location | None = None
 
 
 class Checks(Table):
@@ -197,7 +194,7 @@ class Stream(Table):
     """One input topic with its output topic and its model. `from` is a word of Python's, hence `from_topic`."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=100)]
-    bundle: WrittenLocation
+    bundle: Location
     from_topic: Annotated[Topic, Field(validation_alias="from")]
     to_topic: Annotated[Topic, Field(validation_alias="to")]
     dead_letters: Annotated[
@@ -278,8 +275,7 @@ class Settings(Table):
         own = {"consumer": self.kafka.consumer, "producer": self.kafka.producer, "admin": {}}[client]
         understood = (Client.ANY, client)
         shared = {name: value for name, value in self.kafka.shared.items() if PROPERTIES[name].client in understood}
-        merged = {**shared, **own}
-        return {name: _plain(value) for name, value in merged.items()}
+        return {name: _plain(value) for name, value in {**shared, **own}.items()}
 
     def stream(self, name: str) -> Stream:
         """The stream of that name.

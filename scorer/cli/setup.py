@@ -15,7 +15,9 @@ from scorer.core.errors import ConfigError, TransientError
 
 if TYPE_CHECKING:
     from scorer.cli.settings import Settings, Stream
+    from scorer.core.contract import Contract
     from scorer.edges.kafka.admin import KafkaAdmin
+    from scorer.edges.locations import Location
 
 DEPLOYMENTS = "scorer.deployments"
 DEAD_LETTER_ROOM_BYTES = 64 * 1024
@@ -92,17 +94,27 @@ def _make_topics(settings: Settings, admin: KafkaAdmin, partitions: int, replica
     made += admin.create(list(letters.values()))
 
 
+def _contract(bundle: Location) -> Contract:
+    """Of a folder model.toml alone is read: the rest may come later."""
+    from scorer.core.contract import parse_contract
+    from scorer.edges.bundles import read_bundle
+    from scorer.edges.files import read_text
+
+    return (
+        parse_contract(read_text(bundle / "model.toml")) if isinstance(bundle, Path) else read_bundle(bundle).contract
+    )
+
+
 def _entries(settings: Settings, folder: Path | None) -> Iterator[tuple[str, str, str]]:
     """Subject, schema and compatibility of every topic, each subject once."""
     from scorer.cli.wiring import subject
-    from scorer.edges.bundles import read_bundle
     from scorer.local.places import shipped
 
     place = folder or shipped("schemas")
     seen: set[str] = set()
 
     def entry(stream: Stream) -> Iterator[tuple[str, str, str]]:
-        contract = read_bundle(stream.bundle).contract
+        contract = _contract(stream.bundle)
         yield stream.from_topic, stream.from_topic, "BACKWARD"
         yield stream.to_topic, contract.prediction, "FULL_TRANSITIVE"
 

@@ -13,6 +13,7 @@ from scorer.cli.keys import Kind, Target, variable
 from scorer.cli.librdkafka import NO_PATHS, PROPERTIES, SAFE_TEXT, SECRETS, holds_path
 from scorer.cli.secrets import Secret, has_credentials, secret_from
 from scorer.cli.settings import FOLDER_SCHEME
+from scorer.edges.locations import as_location
 
 
 class Layer(Enum):
@@ -75,6 +76,9 @@ def value_of(raw: Raw, target: Target, environ: Mapping[str, str]) -> Any:
         return _kafka(raw, value, target, environ)
     if target.kind is Kind.PATH and isinstance(value, str) and value:
         return _placed(raw, value, environ)
+    if target.kind is Kind.LOCATION and isinstance(value, str) and value:
+        found = as_location(value)
+        return found if isinstance(found, str) else _placed(raw, str(found), environ)
     if target.kind is Kind.URL and isinstance(value, str) and value.startswith(FOLDER_SCHEME):
         return f"{FOLDER_SCHEME}{_placed(raw, value.removeprefix(FOLDER_SCHEME), environ)}"
     return value

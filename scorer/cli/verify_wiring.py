@@ -19,7 +19,6 @@ from scorer.core.bundle import Bundle
 from scorer.core.deployments import Identity
 from scorer.core.errors import ConfigError, ContractError
 from scorer.core.lineage import Lineage
-from scorer.core.locations import Location, as_location, within
 from scorer.core.model import load_model
 from scorer.core.pieces import Asked, Span
 from scorer.core.ports import Report
@@ -31,6 +30,7 @@ from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.admin import KafkaAdmin
 from scorer.edges.kafka.extents import TopicExtents
 from scorer.edges.kafka.groups import KafkaGroups
+from scorer.edges.locations import Location, as_location, within
 from scorer.edges.spill import Spill
 from scorer.services.gathering import Gathering
 from scorer.services.patience import StoppedError

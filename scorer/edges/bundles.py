@@ -14,9 +14,9 @@ from pathlib import Path
 
 from scorer.core.bundle import IDENTITY_FILES, Bundle
 from scorer.core.errors import ConfigError, ContractError, TransientError
-from scorer.core.locations import Location, within
 from scorer.core.model import ONNX_BYTES_MAX
 from scorer.core.onnx_guard import refuse_outside_data
+from scorer.edges.locations import Location, within
 from scorer.edges.remote import read_remote
 
 CARD = "MODEL_CARD.md"

@@ -61,7 +61,8 @@ def _type(field: FieldInfo) -> str:
         return " or ".join(f"`{word}`" for word in get_args(field.annotation))
     kind = kind_of(field)
     if kind is not Kind.SCALAR:
-        return {Kind.PATH: "path", Kind.SECRET: "secret", Kind.URL: "URL or folder"}.get(kind, "text")
+        words = {Kind.PATH: "path", Kind.LOCATION: "path or URL", Kind.SECRET: "secret", Kind.URL: "URL or folder"}
+        return words.get(kind, "text")
     limits: dict[str, Any] = {name: getattr(mark, name) for mark in field.metadata for name in mark.__slots__}
     low = f"over {limits['gt']}" if "gt" in limits else limits["ge"]
     return f"{'integer' if field.annotation is int else 'number'}, {low} to {limits['le']}"

@@ -10,9 +10,9 @@ import fsspec
 import pytest
 
 from scorer.core.errors import ConfigError, ContractError, TransientError
-from scorer.core.locations import absolute, as_location, within
 from scorer.edges import bundles, remote
 from scorer.edges.bundles import find_bundle, read_bundle
+from scorer.edges.locations import absolute, as_location, within
 from tests.harness.topics import ROOT
 
 SHIPPED = ROOT / "models" / "lead" / "1"

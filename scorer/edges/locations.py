@@ -1,4 +1,4 @@
-"""Where bundles are: folders, and URLs of folders. Pure text."""
+"""Where bundles are: folders, and URLs of folders. Text alone: nothing is opened."""
 
 from __future__ import annotations
 
