@@ -10,7 +10,7 @@ demo: $(SYNCED) ## score sample events on a real Kafka, from nothing to predicti
 	$(BIN)/scorer demo $(DEMO_ARGS)
 
 test: $(SYNCED) ## unit, contract and integration tests, coverage of the core
-	$(BIN)/python -m pytest tests --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(BIN)/python -m pytest tests --cov --cov-report=term-missing:skip-covered --cov-fail-under=95 --durations=40
 
 unit: $(SYNCED)
 	$(BIN)/python -m pytest tests/unit tests/contract -q

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.plan import PARTITIONS
 from scorer.edges.kafka.admin import KafkaAdmin, Topic
-from scorer.local.events import KEYS, OUTPUTS, TOPICS
+from scorer.local.events import DEPLOYMENTS, KEYS, OUTPUTS, TOPICS
 from scorer.local.places import shipped
 from scorer.local.ports import free_ports
 
@@ -74,7 +74,7 @@ def new_stage(bootstrap: str, kind: str, work: Path) -> Iterator[Stage]:
         schemas = _schemas(folder / "schemas", {TOPICS[kind]: source, OUTPUTS[kind]: target})
         bundle = shipped("models") / BUNDLES[kind]
         (port,) = free_ports(1)
-        admin.create([Topic(name, PARTITIONS, 1) for name in names])
+        admin.create([*(Topic(name, PARTITIONS, 1) for name in names), Topic(DEPLOYMENTS, 1, 1)])
         try:
             yield Stage(bootstrap, kind, source, target, f"bench-{mark}", folder, schemas, bundle, port)
         finally:

@@ -48,9 +48,16 @@ def group_of(settings: Settings, stream: Stream) -> str:
     return f"{settings.group}.{stream.name}"
 
 
-def open_log(settings: Settings, registry: SchemaRegistry, stop: Event, report: Report) -> DeploymentLog:
-    """The topic of deployments, from its beginning."""
+def open_log(settings: Settings, registry: Registry, stop: Event, report: Report) -> DeploymentLog:
+    """The topic of deployments, from its beginning.
+
+    Raises:
+        ConfigError: no schema is registered for it.
+        RefusedError: the registry does not let us in; once it is read, that is waited out.
+        TransientError: the registry does not answer.
+    """
     topic = settings.deployments.topic
+    versions(registry, topic)
 
     def opened(offset: int) -> KafkaReader:
         consumer = settings.kafka_for("consumer")
@@ -60,7 +67,7 @@ def open_log(settings: Settings, registry: SchemaRegistry, stop: Event, report: 
     return DeploymentLog(topic, opened, Schemas(registry, report), SystemClock(), report, stop)
 
 
-def read_entries(settings: Settings, registry: SchemaRegistry, stop: Event, report: Report) -> list[Entry]:
+def read_entries(settings: Settings, registry: Registry, stop: Event, report: Report) -> list[Entry]:
     """Every entry of the deployments that is there now; fewer where told to stop.
 
     Raises:

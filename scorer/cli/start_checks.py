@@ -28,15 +28,15 @@ def check_topics(settings: Settings, stream: Stream, report: Report) -> dict[str
         return _chosen_bytes_max(settings, stream)
     admin, once = settings.kafka_for("admin"), stream.delivery == "exactly_once"
     check_rights(admin, _needs(settings, stream), report)
-    wanted = [stream.from_topic, stream.to_topic, stream.dead_letters]
-    (source, predictions, letters), internal = _present(admin, wanted, list(INTERNAL), report)
+    wanted = [stream.from_topic, stream.to_topic, stream.dead_letters, settings.deployments.topic]
+    (source, predictions, letters, deployments), internal = _present(admin, wanted, list(INTERNAL), report)
     if once:
         broker_ms_max = transaction_ms_max(admin, report)
         wrong = [] if broker_ms_max is None else time_outs_in_order(settings.transaction.timeout_ms, broker_ms_max)
         if wrong:
             raise ConfigError(wrong[0])
     recovery_h = settings.checks.recovery_h
-    weak = weak_points(source, predictions, letters, internal, recovery_h=recovery_h, exactly_once=once)
+    weak = weak_points(source, predictions, letters, deployments, internal, recovery_h=recovery_h, exactly_once=once)
     if weak and settings.checks.weak == "refuse":
         raise ConfigError('checks.weak = "refuse", and\n' + "\n".join(f"- {each}" for each in weak))
     if weak:
@@ -58,7 +58,7 @@ def _needs(settings: Settings, stream: Stream) -> list[Need]:
         Need("topic", stream.from_topic, ("Read", "DescribeConfigs")),
         Need("topic", stream.to_topic, written),
         Need("topic", stream.dead_letters, written),
-        Need("topic", settings.deployments.topic, ("Read", "Write")),
+        Need("topic", settings.deployments.topic, ("Read", "Write", "DescribeConfigs")),
         Need("group", f"{settings.group}.{stream.name}", ("Read",)),
     ]
 

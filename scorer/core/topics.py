@@ -31,18 +31,26 @@ class Held:
 
 
 def weak_points(
-    source: Held, predictions: Held, letters: Held, internal: list[Held], *, recovery_h: int, exactly_once: bool
+    source: Held,
+    predictions: Held,
+    letters: Held,
+    deployments: Held,
+    internal: list[Held],
+    *,
+    recovery_h: int,
+    exactly_once: bool,
 ) -> list[str]:
     """What in the topics of one stream is weaker than its guarantee needs, each with what to do.
 
     Args:
         source, predictions, letters: its topics.
+        deployments: the topic of all streams' deployments.
         internal: Kafka's own, for offsets and transactions, where they are there already.
         recovery_h: hours for which an outage of the scorer must lose nothing.
         exactly_once: whether the stream is delivered exactly once.
     """
     found = []
-    for held in (source, predictions, letters, *(internal if exactly_once else [])):
+    for held in (source, predictions, letters, deployments, *(internal if exactly_once else [])):
         if held.replicas < REPLICAS_MIN:
             found.append(
                 f"{held.name} has {held.replicas} copy of each partition, {REPLICAS_MIN} are needed to survive a broker"
@@ -57,6 +65,12 @@ def weak_points(
         )
     if "compact" in letters.settings.get("cleanup.policy", "delete"):
         found.append(f"{letters.name} is compacted: later dead letters of a key would drop earlier ones; use delete")
+    limits = [name for name in ("retention.ms", "retention.bytes") if deployments.number(name) >= 0]
+    if "compact" in deployments.settings.get("cleanup.policy", "delete") or limits:
+        found.append(
+            f"{deployments.name} forgets: nobody will know what scored an old record. Set cleanup.policy=delete, "
+            "retention.ms=-1, retention.bytes=-1"
+        )
     needed = source.number("max.message.bytes") + LETTER_HEADERS_BYTES
     if letters.number("max.message.bytes") < needed:
         found.append(

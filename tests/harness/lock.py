@@ -62,7 +62,10 @@ class Lock:
             Right("group", f"{group}.lead", "Read"),
             Right("transactional-id", f"{group}.lead.0", "Write"),
             *(Right("topic", DEPLOYMENTS, operation) for operation in ("Read", "Write")),
-            *(Right("topic", name, "DescribeConfigs") for name in (topics.events, topics.predictions, topics.letters)),
+            *(
+                Right("topic", name, "DescribeConfigs")
+                for name in (topics.events, topics.predictions, topics.letters, DEPLOYMENTS)
+            ),
         ]
 
     def right(self, place: str) -> Right:

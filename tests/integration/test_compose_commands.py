@@ -199,7 +199,7 @@ def test_the_composed_registry_keeps_schemas_and_ids_when_it_starts_again(
 ) -> None:
     subjects = ask(f"{registry}/subjects")
     before = [ask(f"{registry}/subjects/{each}/versions/latest") for each in subjects]
-    assert len(before) == 4
+    assert len(before) == 5
     again = Place({**place.ports, 8080: free_ports(1)[0]}, place.folders, place.path)
     with _registry(again):
         url = again.here("http://schema-registry:8080/apis/ccompat/v7")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -15,6 +16,7 @@ from scorer.core.ports import Report
 from scorer.edges.kafka.failures import REQUEST_S_MAX, Doors, refused
 from scorer.edges.kafka.messages import made
 
+LOOK_S = 0.05
 _OWN = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
 
 
@@ -120,7 +122,7 @@ class KafkaAdmin:
         return Topic(name, len(partitions), copies, own), {key: each.value for key, each in settings.items()}
 
     def create(self, topics: list[Topic]) -> list[str]:
-        """Makes topics that are not there yet. Returns the names of those made."""
+        """Makes topics that are not there yet, and waits until they can be used. Returns the names of those made."""
         wanted = [
             NewTopic(topic.name, topic.partitions, topic.replication, config=dict(topic.settings)) for topic in topics
         ]
@@ -135,7 +137,19 @@ class KafkaAdmin:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     denied = refused(error.args[0], operation="Create", topic=name)
                     raise denied or ConfigError(f"topic {name} cannot be made: {error.args[0]}") from error
+        until_s = time.monotonic() + REQUEST_S_MAX
+        while not self._usable(made) and time.monotonic() < until_s:  # a broker hears of them a little later
+            time.sleep(LOOK_S)
         return made
+
+    def _usable(self, names: list[str]) -> bool:
+        try:
+            there = self._doors.listed(self._admin).topics
+        except KafkaException as error:
+            raise self._failure("Kafka does not answer", error) from error
+        found = [there[name] for name in names if name in there and there[name].error is None]
+        led = [part.leader >= 0 for topic in found for part in topic.partitions.values()]
+        return len(found) == len(names) and all(led)
 
     def delete(self, names: list[str]) -> None:
         """Deletes topics; those that are not there are passed over."""

@@ -16,11 +16,18 @@ SAFE = {
 }
 SOURCE, PREDICTIONS = Held("in", 3, SAFE), Held("out", 3, SAFE)
 LETTERS = Held("letters", 3, {**SAFE, "max.message.bytes": "1100000"})
+DEPLOYMENTS = Held("deployments", 3, {**SAFE, "retention.ms": "-1"})
 OFFSETS = Held("__consumer_offsets", 3, SAFE)
 
 
-def found(source: Held = SOURCE, letters: Held = LETTERS, once: bool = True, internal: Held = OFFSETS) -> list[str]:
-    return weak_points(source, PREDICTIONS, letters, [internal], recovery_h=24, exactly_once=once)
+def found(
+    source: Held = SOURCE,
+    letters: Held = LETTERS,
+    deployments: Held = DEPLOYMENTS,
+    once: bool = True,
+    internal: Held = OFFSETS,
+) -> list[str]:
+    return weak_points(source, PREDICTIONS, letters, deployments, [internal], recovery_h=24, exactly_once=once)
 
 
 def changed(held: Held, **settings: str) -> Held:
@@ -67,6 +74,14 @@ def test_a_dead_letter_topic_must_hold_the_largest_record_and_its_headers() -> N
 def test_a_compacted_dead_letter_topic_is_named() -> None:
     (text,) = found(letters=changed(LETTERS, cleanup_policy="compact,delete"))
     assert "compacted" in text
+
+
+@pytest.mark.parametrize(
+    "settings", [{"retention_ms": "604800000"}, {"retention_bytes": "1000000"}, {"cleanup_policy": "compact"}]
+)
+def test_a_history_of_deployments_that_is_not_kept_for_ever_is_named(settings: dict[str, str]) -> None:
+    (text,) = found(deployments=changed(DEPLOYMENTS, **settings))
+    assert "deployments forgets" in text
 
 
 def test_a_transaction_may_not_outlast_what_the_broker_allows() -> None:
