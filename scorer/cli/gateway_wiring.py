@@ -10,6 +10,7 @@ from socket import socket
 from threading import Event, Thread
 
 from scorer.cli.exits import ExitCode
+from scorer.cli.gateway_explain import explainer
 from scorer.cli.settings import Gateway, Settings
 from scorer.cli.status import status_server, told_status
 from scorer.cli.stopping import stopped_by_signals
@@ -27,6 +28,7 @@ from scorer.edges.latest_store import Keep, LatestStore
 from scorer.edges.machine import scorer_version
 from scorer.edges.metrics import GatewayMetrics
 from scorer.edges.web.app import Served, make_app
+from scorer.edges.web.explained import EXPLAIN, Explain
 from scorer.edges.web.guard import Guard
 from scorer.edges.web.limits import Buckets
 from scorer.edges.web.live import Bounds, LiveKind
@@ -61,7 +63,8 @@ def run_gateway(settings: Settings, report: Report) -> int:
         if epoch := store.epoch(name):  # so that streams go on before Kafka answers
             live.begin(epoch, store.resume(name, {}), anew=False)
     listener = listening(chosen.host, chosen.port)
-    site = _site(chosen, lives, hosts, authority, metrics, report, listener)
+    explain = explainer(settings, report)
+    site = _site(chosen, lives, hosts, authority, metrics, report, listener, explain)
     exposition = partial(_exposition, metrics, lives, site.streams)
     wanted = settings.metrics  # its port is the one behind those of the streams
     server = status_server(wanted.host, wanted.port, len(settings.streams), status, exposition, clock)
@@ -109,7 +112,7 @@ def served_kinds(settings: Settings) -> tuple[Kind, ...]:
 
 def scopes_of(kinds: tuple[Kind, ...]) -> frozenset[str]:
     """Every scope that a token may have."""
-    return frozenset({kind.name for kind in kinds} | {kind.name + ALL for kind in kinds})
+    return frozenset({kind.name for kind in kinds} | {kind.name + ALL for kind in kinds} | {EXPLAIN})
 
 
 def _hosts(chosen: Gateway) -> frozenset[str]:
@@ -158,13 +161,14 @@ def _site(
     metrics: GatewayMetrics,
     report: Report,
     listener: socket,
+    explain: Explain,
 ) -> Site:
     limits = StreamLimits(
         chosen.streams_max, chosen.stream_rows_max, chosen.beat_ms / 1000, chosen.stream_ms_max / 1000
     )
     streams = Streams(limits)
     popular = {name: Popular(live) for name, live in lives.items()}
-    inner = make_app(Served(lives, popular, streams, authority, chosen.wait_ms_max, scorer_version()))
+    inner = make_app(Served(lives, popular, streams, authority, chosen.wait_ms_max, scorer_version(), explain))
     origins = frozenset(each.strip() for each in chosen.origins.split(",") if each.strip())
     guard = Guard(inner, authority, Buckets(chosen.rate_per_s), hosts, origins, metrics, report)
     return Site(guard, listener, chosen.streams_max + SPARE_CONNECTIONS, streams, authority, report)

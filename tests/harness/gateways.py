@@ -24,6 +24,7 @@ from tests.harness.topics import (
     Topics,
     delete_topics,
     fresh_group,
+    make_deployments,
     register,
     send,
     shipped_schema,
@@ -96,6 +97,7 @@ def gateway_site(kafka: str, registry: str, folder: Path, **settings: Any) -> It
     admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
     for future in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
         future.result(WAIT_S_MAX)
+    make_deployments(kafka)
     encode, encode_event, streams = {}, {}, []
     for kind, (name, bundle, events, output, _) in KINDS.items():
         own, schemas = topics[kind], (shipped_schema(output), shipped_schema(events))

@@ -54,6 +54,13 @@ class Topics:
     letters: str
 
 
+def make_deployments(kafka: str, copies: int = 1) -> None:
+    """Makes the topic of deployments: one for all tests of a broker, whose groups tell their entries apart."""
+    admin = AdminClient(_client(kafka))  # kept: a client that is gone cancels what is under way
+    with suppress(KafkaException):
+        admin.create_topics([NewTopic(DEPLOYMENTS, 1, copies)], operation_timeout=30)[DEPLOYMENTS].result(WAIT_S_MAX)
+
+
 @contextmanager
 def stream_topics(kafka: str, *, delete: bool = True, copies: int = 1, **settings: str) -> Iterator[Topics]:
     """Makes the topics of a stream under names that no other test has, and deletes them when the block is left.
@@ -72,8 +79,7 @@ def stream_topics(kafka: str, *, delete: bool = True, copies: int = 1, **setting
     ]
     for future in admin.create_topics(wanted, operation_timeout=30).values():
         future.result(WAIT_S_MAX)
-    with suppress(KafkaException):  # one for all tests of a broker: their groups tell their entries apart
-        admin.create_topics([NewTopic(DEPLOYMENTS, 1, copies)])[DEPLOYMENTS].result(WAIT_S_MAX)
+    make_deployments(kafka, copies)
     try:
         yield made
     finally:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from scorer.core.answers import Answer, as_json
 from scorer.core.errors import TransientError
 from scorer.edges.web.documents import DESCRIPTION, KINDS, NOT_FOUND, prediction_answers, stream_answers
+from scorer.edges.web.explained import EXPLAIN, Explain, add_explained
 from scorer.edges.web.guard import LET_IN
 from scorer.edges.web.live import CrowdedError, LiveKind
 from scorer.edges.web.page import add_page
@@ -45,6 +46,7 @@ class Served:
     authority: Authority
     wait_ms_max: int
     version: str
+    explain: Explain
 
 
 def make_app(served: Served) -> FastAPI:
@@ -63,6 +65,7 @@ def make_app(served: Served) -> FastAPI:
     app.add_exception_handler(TransientError, _on_outage)
     app.add_exception_handler(CrowdedError, _on_crowd)
     _add_kinds(app, served)
+    add_explained(app, served.explain)
     for name in served.kinds:
         _add_streams(app, served, name)
         _add_answer(app, served, name)
@@ -77,7 +80,12 @@ def _add_kinds(app: FastAPI, served: Served) -> None:
             {"name": name, "entity": live.kind.entity, "one": token.allows(name), "all": token.allows(name + ALL)}
             for name, live in served.kinds.items()
         ]
-        return Response(as_json({"kinds": found}), 200, {"cache-control": "no-store"}, "application/json")
+        return Response(
+            as_json({"kinds": found, "explain": token.allows(EXPLAIN)}),
+            200,
+            {"cache-control": "no-store"},
+            "application/json",
+        )
 
     app.get("/v1", summary="What there is to read with this token", responses=KINDS, response_class=Response)(kinds)
 

@@ -40,8 +40,9 @@ KINDS: Answers = {
             "application/json": {
                 "schema": {
                     "type": "object",
-                    "required": ["kinds"],
+                    "required": ["kinds", "explain"],
                     "properties": {
+                        "explain": {"type": "boolean", "description": "Whether this token may ask where one is from."},
                         "kinds": {
                             "type": "array",
                             "items": {
@@ -54,12 +55,23 @@ KINDS: Answers = {
                                     "all": {"type": "boolean"},
                                 },
                             },
-                        }
+                        },
                     },
                 }
             }
         },
     },
+}
+EXPLAINED: Answers = {
+    **COMMON,
+    200: {
+        "description": "All that is known of it, as `scorer explain --json` or `scorer explain` say it.",
+        "content": {
+            "application/json": {"schema": {"type": "object", "required": ["prediction_id", "verdict", "event"]}},
+            "text/plain": {"schema": {"type": "string"}},
+        },
+    },
+    404: _problem("It is no prediction's id, or of a topic that no stream here reads."),
 }
 _TAGGED = {"ETag": {"schema": {"type": "string"}, "description": "Absent from a fallback."}}
 

@@ -1,6 +1,6 @@
 // The page: which kinds there are, the live feed, its figures, and looking one up.
 import { follow } from "./events.js";
-import { element, number, row, spark } from "./show.js";
+import { element, explainBy, number, row, spark } from "./show.js";
 
 const ROWS_MAX = 60;
 const SECONDS = 120;
@@ -47,13 +47,22 @@ async function begin() {
     setTimeout(begin, 3000);
     return;
   }
-  kinds = (await answer.json()).kinds.filter((each) => each.one || each.all);
+  const allowed = await answer.json();
+  explainBy(allowed.explain ? account : null);
+  kinds = allowed.kinds.filter((each) => each.one || each.all);
   if (!kinds.length) {
     say("bad", "This token may read nothing");
     return;
   }
   showKinds();
   choose(kinds.find((each) => each.name === location.hash.slice(1)) ?? kinds[0]);
+}
+
+async function account(id) {
+  const answer = await fetch(`/v1/explain?as=text&id=${encodeURIComponent(id)}`, { headers: headers(), cache: "no-store" })
+    .catch(() => { throw new Error("The gateway does not answer."); });
+  if (!answer.ok) throw new Error(`${(await answer.json()).detail}.`);
+  return answer.text();
 }
 
 function showKinds() {

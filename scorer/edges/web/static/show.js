@@ -9,6 +9,10 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
+/** Asks for a prediction's explanation, as text; null where that is not allowed. */
+let explain = null;
+export const explainBy = (ask) => { explain = ask; };
+
 const OWN = new Set(["age_ms", "stale", "fallback", "event_id", "provenance"]);
 const TIMES = new Set(["occurred_at", "scored_at", "source_timestamp"]);
 const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -77,7 +81,28 @@ function more(prediction, entity) {
   return element("div", { class: "more" },
     single.length ? element("section", {}, element("h3", {}, "prediction"), list(single)) : null,
     ...own.filter(([, value]) => isRecords(value)).map(([key, value]) => table(key, value)),
-    origin.length ? element("section", {}, element("h3", {}, "provenance"), list(origin)) : null);
+    origin.length ? element("section", {}, element("h3", {}, "provenance"), list(origin)) : null,
+    account(prediction));
+}
+
+/** A button that asks where a prediction comes from, and shows the answer in its place. */
+function account(prediction) {
+  const id = prediction.provenance?.prediction_id ?? prediction.prediction_id;
+  if (!explain || !id) return null;
+  const button = element("button", { type: "button", class: "quiet" }, "Where does it come from?");
+  const shown = element("section", { class: "account", "aria-live": "polite" }, button);
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    button.textContent = "Reading the event, scoring it again …";
+    try {
+      shown.replaceChildren(element("pre", { tabindex: 0 }, await explain(id)));
+      shown.firstElementChild.focus();
+    } catch (error) {
+      button.disabled = false;
+      button.textContent = `${error.message} Ask again?`;
+    }
+  });
+  return shown;
 }
 
 /** A prediction as a row that opens; its details are made when it is opened first. */
