@@ -64,6 +64,7 @@ class Scene:
     topics: Topics
     extents: TopicExtents
     groups: KafkaGroups
+    admin: KafkaAdmin
     decoder: Decoder
     registry: Any
     lineage: Lineage
@@ -93,7 +94,8 @@ def scene(settings: Settings, stream: Stream, bundles: Path | None, stop: Event,
     hand = AtHand(settings, stream, registry, lineage, bundles)
     consumer, admin = settings.kafka_for("consumer"), settings.kafka_for("admin")
     with TopicExtents(consumer, admin, report) as extents, topics(settings, stop, report) as reading:
-        yield Scene(settings, stream, reading, extents, KafkaGroups(admin, report), decoder, registry, lineage, hand)
+        asked = KafkaGroups(admin, report), KafkaAdmin(admin, report)
+        yield Scene(settings, stream, reading, extents, *asked, decoder, registry, lineage, hand)
 
 
 def read_lineage(settings: Settings, stream: Stream, registry: Any, stop: Event, report: Report) -> Lineage:
@@ -206,7 +208,9 @@ def verification(it: Scene, spill: Spill, asked: Asked, lane: str) -> tuple[Veri
 def gathered(it: Scene, spill: Spill, chosen: Range, lane: str, recreated: bool) -> Gathering:
     """Where the predictions of a lane are put aside; it says how far it has read."""
     topics = replace(it.topics, progress=progress(SystemClock(), f"offsets of lane {lane} read"))
-    return Gathering(topics, it.decoder, spill, it.stream.from_topic, chosen, lane, recreated, Account())
+    _, settings = it.admin.topic(it.stream.from_topic)
+    compacted = "compact" in settings.get("cleanup.policy", "")
+    return Gathering(topics, it.decoder, spill, it.stream.from_topic, chosen, lane, recreated, Account(), compacted)
 
 
 def chosen_range(it: Scene, asked: Asked, done: Mapping[int, int]) -> Range:

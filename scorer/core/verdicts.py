@@ -54,7 +54,7 @@ CAUSES: Mapping[Cause, str] = {
     Cause.BUILD: "another runtime, CPU class or version of the scorer made it",
     Cause.SCHEMA: "it was written, or its event is read, with another schema",
     Cause.EVENT: "the event at its place is not the one that was scored",
-    Cause.EVENT_GONE: "its event is gone by retention",
+    Cause.EVENT_GONE: "its event is gone by retention or compaction",
     Cause.PREDICTION_GONE: "predictions of that time are gone by retention",
     Cause.RECREATED: "the input topic was made anew since",
     Cause.BATCH: "the model gives other bits in a batch than alone",

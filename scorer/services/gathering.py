@@ -48,6 +48,7 @@ class Gathering:
         range: what of it.
         lane: whose predictions count.
         recreated: whether the input topic is known to have been made anew.
+        compacted: whether it is compacted, so that events may be gone from between others.
         account: where verdicts go.
         kept_since_ms: predictions of events before that may be gone by retention.
     """
@@ -60,6 +61,7 @@ class Gathering:
     lane: str
     recreated: bool
     account: Account
+    compacted: bool = False
     window: int = WINDOW
     kept_since_ms: int = 0
     cut: list[tuple[int, Span]] = field(init=False)
@@ -160,9 +162,11 @@ def _column(events: Events, name: str) -> list[Any]:
     return list(events.table.column(name).to_pylist())
 
 
-def nowhere(published: Published, topic: str, recreated: bool) -> Verdict:
+def nowhere(published: Published, topic: str, recreated: bool, compacted: bool = False) -> Verdict:
     """The verdict on a prediction at whose event's place the topic holds nothing."""
     why = forged_why(published, topic)
     if why is None and recreated:
         return Verdict(Level.UNCHECKED, Cause.RECREATED, "the topic that is there now has no event at its place")
+    if why is None and compacted:
+        return Verdict(Level.UNCHECKED, Cause.EVENT_GONE, "the topic is compacted, and has no event at its place")
     return Verdict(Level.SURPLUS, Cause.FORGED, why or "there is no event at its place")

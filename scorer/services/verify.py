@@ -257,5 +257,5 @@ class Verify:
         waiting, self._waiting = self._waiting, {}
         for published in self._published(list(waiting.values())):
             for each in published:
-                verdict = nowhere(each, self.gathering.topic, self.gathering.recreated)
+                verdict = nowhere(each, self.gathering.topic, self.gathering.recreated, self.gathering.compacted)
                 self.account.judged(each, verdict)

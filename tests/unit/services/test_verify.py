@@ -112,6 +112,15 @@ def test_a_prediction_at_an_offset_without_a_record_is_forged() -> None:
     assert found.events == {"prediction": 5}
 
 
+def test_a_prediction_whose_event_compaction_may_have_taken_is_not_called_forged() -> None:
+    it = scored(3)
+    del it.world.logs[SOURCE][0, 1]
+    it.change((0, 0), score=0.9)
+    found = it.verify(compacted=True)
+    assert found.causes == {Cause.EVENT_GONE: 1, Cause.UNEXPLAINED: 1}
+    assert not found.clean, "what can be held against its event still is"
+
+
 def test_a_changed_event_is_not_scored_again_and_is_not_missing() -> None:
     it = scored(3)
     old = it.world.logs[SOURCE][1, 1]

@@ -123,14 +123,16 @@ class Scored:
     def range(self, asked: Asked | None = None) -> Range:
         return fixed(asked or Asked(), self.world.extents(SOURCE), {})
 
-    def verify(self, window: int = 4, asked: Asked | None = None, lane: str = "live") -> Account:
+    def verify(
+        self, window: int = 4, asked: Asked | None = None, lane: str = "live", compacted: bool = False
+    ) -> Account:
         """All of it."""
         lineage = Lineage(GROUP, TOPIC_ID)
         lineage.apply(self.activations)
         topics, decoder = self.world.topics(), self.decoder()
         with Spill() as spill:
             gathering = Gathering(
-                topics, decoder, spill, SOURCE, self.range(asked), lane, lineage.recreated, Account(), window
+                topics, decoder, spill, SOURCE, self.range(asked), lane, lineage.recreated, Account(), compacted, window
             )
             spans = self.world.extents(OUTPUT)
             gathering.predictions(OUTPUT, spans, {partition: low for partition, (low, _) in spans.items()})
