@@ -88,7 +88,7 @@ def silent(_: str, __: Mapping[str, Any]) -> None:
 def _schemas(folder: Path, topics: Mapping[str, str]) -> Path:
     """Copies the shipped schemas under the subjects of this run's topics, with the same ids."""
     shutil.copytree(shipped("schemas"), folder)
-    subjects = {f"{name}-value": f"{topic}-value" for name, topic in topics.items()}
+    subjects = {f"{name}-value": f"{topic}-value" for name, topic in {**topics, DEPLOYMENTS: DEPLOYMENTS}.items()}
     kept = [
         {**entry, "subject": subjects[entry["subject"]]} for entry in _index(folder) if entry["subject"] in subjects
     ]
