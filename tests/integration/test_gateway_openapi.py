@@ -80,6 +80,7 @@ def test_the_document_names_every_route_and_its_entity(served: Gateway) -> None:
     found = served.get("/openapi.json").json()["paths"]
     assert set(found) == {
         "/v1",
+        "/v1/explain",
         *(f"/v1/recommendations{rest}" for rest in ("/{customer_id}", "/{customer_id}/stream", "/stream")),
         *(f"/v1/lead-scores{rest}" for rest in ("/{lead_id}", "/{lead_id}/stream", "/stream")),
     }
