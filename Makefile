@@ -22,6 +22,7 @@ lint: $(SYNCED) ## formatting, lint, strict types
 
 RIG = $(BIN)/python -m pytest tests/faults --table docs/qualification.md $(if $(SEED),--seed $(SEED),) $(if $(ONLY),--only $(ONLY),)
 faults: $(SYNCED) ## the fault rig, up to 45 minutes; writes docs/qualification.md
+	$(BIN)/python -m pytest tests/integration -m thorough --level faults
 	$(RIG) --level faults
 
 qualify: $(SYNCED) ## the fault rig at full counts, some hours; goes on where it was left: MINUTES=90 ONLY=T2,T13

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from threading import Event
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, TopicPartition
@@ -39,11 +40,15 @@ class Progress:
     def count(self) -> int:
         """How many records are done by now."""
         if self._group is None:
-            found = self._admin.list_offsets(self._ends, request_timeout=REQUEST_S_MAX)
-            return sum(future.result().offset for future in found.values())
+            return sum(self.ends().values())
         wanted = ConsumerGroupTopicPartitions(self._group, self._read)
         answer = self._admin.list_consumer_group_offsets([wanted], request_timeout=REQUEST_S_MAX)[self._group].result()
         return sum(max(0, each.offset) for each in answer.topic_partitions)
+
+    def ends(self) -> dict[int, int]:
+        """Where its output's partitions end now."""
+        found = self._admin.list_offsets(self._ends, request_timeout=REQUEST_S_MAX)
+        return {place.partition: int(future.result().offset) for place, future in found.items()}
 
     def wait(self, count: int, every_s: float, wait_s_max: float) -> float:
         """Waits for so many records, looking `every_s`. Returns when they were there (time.monotonic(), s).
@@ -65,7 +70,7 @@ def read_all(bootstrap: str, topic: str, at_least: int) -> list[bytes]:
     Raises:
         RuntimeError: fewer came.
     """
-    consumer = _assigned(bootstrap, topic)
+    consumer = _assigned(bootstrap, topic, {})
     found: list[bytes] = []
     deadline_s = time.monotonic() + READ_S_MAX
     try:
@@ -80,12 +85,21 @@ def read_all(bootstrap: str, topic: str, at_least: int) -> list[bytes]:
         consumer.close()
 
 
-def receive(bootstrap: str, topic: str, count: int, stop: Event, into: list[tuple[float, bytes]]) -> None:
+def receive(
+    bootstrap: str,
+    topic: str,
+    count: int,
+    stop: Event,
+    into: list[tuple[float, bytes]],
+    *,
+    starts: Mapping[int, int] | None = None,
+) -> None:
     """Subscribes as any application would, librdkafka's defaults, and notes when each value was in its hands.
 
-    Ends once `count` records have come, or `stop` is set.
+    Ends once `count` records have come, or `stop` is set. `starts` are next offsets by partition; the beginning
+    otherwise.
     """
-    consumer = _assigned(bootstrap, topic)
+    consumer = _assigned(bootstrap, topic, starts or {})
     try:
         while len(into) < count and not stop.is_set():
             first = consumer.poll(0.1)
@@ -96,8 +110,10 @@ def receive(bootstrap: str, topic: str, count: int, stop: Event, into: list[tupl
         consumer.close()
 
 
-def _assigned(bootstrap: str, topic: str) -> Consumer:
+def _assigned(bootstrap: str, topic: str, starts: Mapping[int, int]) -> Consumer:
     settings = {"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False}
     consumer = Consumer(settings, logger=librdkafka_log(silent))
-    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
+    consumer.assign(
+        [TopicPartition(topic, number, starts.get(number, OFFSET_BEGINNING)) for number in range(PARTITIONS)]
+    )
     return consumer

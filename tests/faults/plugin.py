@@ -146,6 +146,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = set()
     if config.stash[KEY].level == "smoke":
         left_out |= {item for item in ours if not item.get_closest_marker("smoke")}
+        left_out |= {item for item in items if item.get_closest_marker("thorough")}
     if only := {name.strip().upper() for name in config.getoption("--only").split(",") if name.strip()}:
         left_out |= {item for item in ours if not only & _numbers(item)}
     keeper = config.pluginmanager.get_plugin(KEEPER)
@@ -154,7 +155,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if config.getoption("--resume"):
             passed = keeper.passed()
             left_out |= {item for item in ours if _name(item.nodeid) in passed}
-    config.hook.pytest_deselected(items=[item for item in ours if item in left_out])
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]
 
 

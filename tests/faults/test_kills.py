@@ -24,8 +24,7 @@ def test_t1_workers_killed_at_random_lose_nothing(
     killed_at_random(plan, one_node, tmp_path, delivery)
 
 
-@pytest.mark.smoke
-@both
+@pytest.mark.parametrize("delivery", [pytest.param(EXACTLY, marks=pytest.mark.smoke), AT_LEAST])
 def test_t2_workers_killed_at_each_point_around_a_commit_lose_nothing(
     plan: Plan, one_node: FaultKafka, tmp_path: Path, delivery: str
 ) -> None:

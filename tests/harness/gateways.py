@@ -43,6 +43,7 @@ class Site:
     """Two streams' topics with their schemas registered, and settings for a worker and a gateway on them."""
 
     kafka: str
+    registry: str
     topics: Mapping[str, Topics]
     config: Path
     port: int
@@ -108,7 +109,7 @@ def gateway_site(kafka: str, registry: str, folder: Path, **settings: Any) -> It
     table = {"port": port, "store": str(folder / "gateway.sqlite3"), "rate_per_s": 0, **settings}
     config = write_settings(folder, kafka=kafka, registry=registry, group=fresh_group(), streams=streams, gateway=table)
     try:
-        yield Site(kafka, topics, config, port, encode, encode_event)
+        yield Site(kafka, registry, topics, config, port, encode, encode_event)
     finally:
         delete_topics(kafka, *names)
 

@@ -90,7 +90,7 @@ def test_credentials_that_do_not_count_end_every_command_with_a_clear_message(
         assert not mine.betrayed()
 
 
-@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+@pytest.mark.parametrize("delivery", [pytest.param("at_least_once", marks=pytest.mark.thorough), "exactly_once"])
 def test_a_password_that_changes_while_a_worker_runs_is_waited_for_and_taken_up_by_the_next_process(
     locked: SecureKafka, tmp_path: Path, delivery: str
 ) -> None:

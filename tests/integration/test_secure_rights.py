@@ -64,10 +64,10 @@ def test_a_worker_without_a_right_does_not_start_and_goes_on_once_it_is_granted(
     ("place", "delivery"),
     [
         ("input", "at_least_once"),
-        ("output", "at_least_once"),
+        pytest.param("output", "at_least_once", marks=pytest.mark.thorough),
         ("output", "exactly_once"),
         ("letters", "at_least_once"),
-        ("group", "at_least_once"),
+        pytest.param("group", "at_least_once", marks=pytest.mark.thorough),
         ("group", "exactly_once"),
         ("transaction", "exactly_once"),
         ("deployments", "at_least_once"),

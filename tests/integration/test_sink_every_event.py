@@ -43,7 +43,7 @@ SCHEMAS = {
     "login": ("events.login", "predictions.recommendation", "customer_id"),
 }
 BUNDLES = {"lead": "lead/1", "login": "recommend/1"}
-KILLS, RESTARTS = 20, 3
+RESTARTS = 3
 SEED = 20_261_123
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -119,27 +119,34 @@ def test_postgresql_holds_what_the_topics_say(
     _is_complete(json.loads(ended.stdout), kind)
 
 
-def test_a_sink_killed_20_times_and_a_server_that_crashes_3_times_leave_the_same_tables(
-    made: dict[str, Made], tmp_path: Path, postgres: Server, database: str, request: pytest.FixtureRequest
+@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.thorough)])
+def test_a_sink_killed_again_and_again_and_a_server_that_crashes_3_times_leave_the_same_tables(
+    made: dict[str, Made],
+    tmp_path: Path,
+    postgres: Server,
+    database: str,
+    request: pytest.FixtureRequest,
+    *,
+    kills: int,
 ) -> None:
     it, chance = made["lead"], random.Random(SEED)
     more = _in(postgres, database, rows_max=60, wait_ms_max=0)
     # A member of that name takes its own place at once; else the group would wait 45 s for each that was killed.
     config = it.config(tmp_path, "lead", kafka_consumer={"group.instance.id": "the-one"}, **more)
     during = 0
-    for number in range(KILLS):
+    for number in range(kills):
         with sink(config, "lead", name=f"sink-{number}") as running:
             running.until(lambda running=running: running.events("partitions.assigned"), "reading")
             time.sleep(chance.uniform(0.0, 0.25))
-            if number % (KILLS // RESTARTS) == RESTARTS:
+            if number % (kills // RESTARTS) == kills // RESTARTS - 1:
                 postgres.restart("immediate")
                 time.sleep(chance.uniform(0.0, 0.25))
             running.signal(signal.SIGKILL)
             assert running.wait() == -signal.SIGKILL
         with postgres.connect(database) as connection:
             during += connection.execute(f"SELECT count(*) < {LEADS} FROM {_base(it)}_history").fetchone()[0]
-    announce(request, f"{during} of {KILLS} kills came before the load had ended")
-    assert during >= KILLS // 2
+    announce(request, f"{during} of {kills} kills came before the load had ended")
+    assert during >= kills // 2
     ended = scorer("sink", "sql", "lead", "--once", "--json", "--config", str(config), cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     _is_complete(json.loads(ended.stdout), "lead")

@@ -1,0 +1,276 @@
+"""`python -m bench.replay`: what a replay costs beside the live worker on the same backlog, and what it costs live.
+
+One history of events on a real Kafka is scored by the live worker and then by `scorer replay`, both exactly once, for
+each size in turn. Both rates are between 5 and 100 % of the offsets committed, so nothing of a start is in them; CPU is
+of the whole process tree for that work, memory the peak since its start. Then events are sent to the same stream at a
+steady rate, with and without a replay that yields (`--yield-to-live`), interleaved, and the delays of live predictions
+are compared. Medians of the runs.
+
+Exit code 0 if every demand is met (with --quick: if all was scored), 1 if one is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from threading import Event, Thread
+
+import numpy as np
+
+from bench.account import decoder
+from bench.contenders import Contender, running, scorer
+from bench.load import Load, fill, make_load, pace
+from bench.machine import machine
+from bench.measure import cpu_s, memory_peak_mb
+from bench.readers import Progress, receive
+from bench.stage import Stage, new_stage, silent
+from scorer.edges.kafka.groups import KafkaGroups
+from scorer.local import process
+from scorer.local.kafka import running_kafka
+
+LANE = "bench"
+FIRST_SHARE = 0.05
+LOOK_S = 0.05
+WORK_S_MAX = 600.0
+LAG = 1_000
+"""Records behind at which the replay yields: above what comes between two commits of live."""
+RATE_RATIO_MIN, DELAY_RATIO_MAX, MEMORY_RATIO_MAX, LINEAR_MAX = 0.9, 1.5, 1.15, 1.2
+FULL_COMPILER = "-XX:TieredStopAtLevel=4"
+POOL = 100_000
+"""Different events; larger histories repeat them, since ids come from positions."""
+HISTORY = scorer("paced", "exactly_once")
+LIVE = scorer("eager")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One pass over one history. `cpu_us` is per event, `memory_mb` the peak."""
+
+    who: str
+    events: int
+    per_s: float
+    cpu_us: float
+    memory_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Delays of live predictions, milliseconds, with a replay beside them or without."""
+
+    replay: bool
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(slots=True)
+class Found:
+    """All that was measured."""
+
+    runs: list[Run] = field(default_factory=list)
+    delays: list[Beside] = field(default_factory=list)
+
+    def of(self, who: str, events: int, what: str) -> float:
+        """The median of one figure."""
+        return median(getattr(each, what) for each in self.runs if (each.who, each.events) == (who, events))
+
+    def p99(self, *, replay: bool) -> float:
+        """The median of the 99th percentiles."""
+        return median(each.p99_ms for each in self.delays if each.replay is replay)
+
+
+def main() -> int:
+    """Runs the benchmark and returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench.replay", description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a smoke of a minute")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    args = parser.parse_args()
+    sizes, runs, paced_s = ((20_000,), 1, 4.0) if args.quick else ((100_000, 1_000_000, 2_000_000), 3, 12.0)
+    for name in [name for name in os.environ if name.startswith("SCORER_")]:
+        del os.environ[name]
+    os.environ["_JAVA_OPTIONS"] = FULL_COMPILER
+    found = Found()
+    load = make_load("lead", min(POOL, max(sizes)))
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, running_kafka(Path(name) / "kafka", say=_say) as server:
+        for size in sizes:
+            for number in range(1, runs + 1):
+                last = size == sizes[-1] and number == runs
+                with new_stage(server.address, "lead", Path(name)) as stage:
+                    _pass(found, stage, load, size)
+                    if last:
+                        _beside(found, stage, load, runs, paced_s)
+    demands = _demands(found, sizes)
+    if args.json:
+        figures = [vars_of(each) for each in (*found.runs, *found.delays)]
+        print(json.dumps({"machine": machine(), "figures": figures, "demands": demands}, indent=2))
+    else:
+        print(_table(found, sizes, demands))
+    return 0 if args.quick or all(passed for _, _, passed in demands) else 1
+
+
+def vars_of(each: Run | Beside) -> dict[str, object]:
+    """The fields of a figure."""
+    return {name: getattr(each, name) for name in each.__dataclass_fields__}
+
+
+def _pass(found: Found, stage: Stage, load: Load, size: int) -> None:
+    """Sends a history, and has it scored live and once more."""
+    for at in range(0, size, len(load.messages)):
+        fill(stage.bootstrap, stage.source, load.messages[: size - at])
+    group = f"{stage.group}.lead"
+    with _timed(HISTORY, stage) as live:
+        found.runs.append(_measured("live", live, stage, group, size))
+        _say(_told(found.runs[-1]))
+    with _timed(_replay(stage, []), stage) as replay:
+        found.runs.append(_measured("replay", replay, stage, f"{group}.replay.{LANE}", size))
+        _say(_told(found.runs[-1]))
+
+
+@contextmanager
+def _timed(contender: Contender, stage: Stage) -> Iterator[process.Started]:
+    """A process of ours that ends by itself, or when it is told to."""
+    log = stage.folder / "contender.log"
+    started = process.launch(contender.command(stage), log, keep=False)
+    try:
+        yield started
+    except BaseException:
+        _say(process.last_lines(log))
+        raise
+    finally:
+        process.stop(started, 30.0)
+
+
+def _replay(stage: Stage, more: Sequence[str]) -> Contender:
+    lane = f"{LANE}{len(more)}{time.monotonic_ns()}" if more else LANE
+    command = [sys.executable, "-m", "scorer", "replay", "lead", "--lane", lane, "--since", "2000-01-01"]
+    return Contender(
+        "replay",
+        "",
+        "",
+        lambda _: [*command, "--config", str(stage.folder / "scorer.toml"), "--set", "metrics.port=-1", *more],
+    )
+
+
+def _measured(who: str, started: process.Started, stage: Stage, group: str, size: int) -> Run:
+    """The figures of a pass, from its first twentieth to its end."""
+    done = _done(stage, group)
+    _until(lambda: done() >= size * FIRST_SHARE)
+    first, began_s, before_s = done(), time.monotonic(), cpu_s(started.mark.pid)
+    while (now := done()) < size:
+        if time.monotonic() - began_s > WORK_S_MAX:
+            raise RuntimeError(f"{who}: {now} of {size} records after {WORK_S_MAX:.0f} s")
+        used_s, memory_mb = cpu_s(started.mark.pid) - before_s, memory_peak_mb(started.mark.pid)
+        time.sleep(LOOK_S)
+    took_s = time.monotonic() - began_s
+    return Run(who, size, (size - first) / took_s, used_s / (size - first) * 1e6, memory_mb)
+
+
+def _done(stage: Stage, group: str) -> Callable[[], int]:
+    """How many records a group has committed."""
+    groups = KafkaGroups({"bootstrap.servers": stage.bootstrap}, silent)
+    return lambda: sum(groups.committed(group, stage.source).values())
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + WORK_S_MAX
+    while not holds():
+        if time.monotonic() > deadline_s:
+            raise RuntimeError("nothing is scored")
+        time.sleep(LOOK_S)
+
+
+def _beside(found: Found, stage: Stage, load: Load, runs: int, paced_s: float) -> None:
+    """Live events at a steady rate on the stream whose history is there, with and without a replay of it."""
+    per_s = 500
+    with running(LIVE, stage):
+        for number in range(runs * 2):
+            replaying = number % 2 == 1
+            flags = ["--yield-to-live", str(LAG)]
+            with _timed(_replay(stage, flags), stage) if replaying else nullcontext():
+                if replaying:
+                    time.sleep(6.0)  # until it scores
+                found.delays.append(_delays(stage, load, round(per_s * paced_s), per_s, replaying))
+            _say(f"{'beside a replay' if replaying else 'alone'}: p99 {found.delays[-1].p99_ms:.1f} ms")
+
+
+def _delays(stage: Stage, load: Load, count: int, per_s: int, replaying: bool) -> Beside:
+    progress = Progress(stage.bootstrap, stage.source, stage.target)
+    starts, stop = progress.ends(), Event()
+    received: list[tuple[float, bytes]] = []
+    reader = Thread(
+        target=receive, args=(stage.bootstrap, stage.target, count, stop, received), kwargs={"starts": starts}
+    )
+    reader.start()
+    time.sleep(1.0)
+    sent, _ = pace(stage.bootstrap, stage.source, load.messages[:count], per_s, stop)
+    reader.join(30.0)
+    stop.set()
+    reader.join()
+    if len(received) != count:
+        raise RuntimeError(f"{len(received)} predictions of {count} events")
+    decode = decoder(stage.schema(stage.target)[1])
+    arrived = {decode(value)["event_id"]: at_s for at_s, value in received}
+    delays_ms = (np.array([arrived[each] for each in load.ids[:count]]) - np.array(sent)) * 1000
+    p50, p99 = (float(np.percentile(delays_ms, q, method="inverted_cdf")) for q in (50, 99))
+    return Beside(replaying, p50, p99)
+
+
+def _demands(found: Found, sizes: Sequence[int]) -> list[tuple[str, str, bool]]:
+    middle, largest, smallest = sizes[len(sizes) // 2], sizes[-1], sizes[0]
+    ratio = found.of("replay", middle, "per_s") / found.of("live", middle, "per_s")
+    memory = found.of("replay", largest, "memory_mb") / found.of("replay", middle, "memory_mb")
+    cost = found.of("replay", largest, "cpu_us") / found.of("replay", smallest, "cpu_us")
+    delay = found.p99(replay=True) / found.p99(replay=False)
+    return [
+        (
+            f"replay of {middle:,} at least {RATE_RATIO_MIN}x the worker's rate",
+            f"{ratio:.2f}x",
+            ratio >= RATE_RATIO_MIN,
+        ),
+        (
+            f"memory flat: {largest:,} at most {MEMORY_RATIO_MAX}x {middle:,}",
+            f"{memory:.2f}x",
+            memory <= MEMORY_RATIO_MAX,
+        ),
+        (
+            f"linear: CPU per event of {largest:,} at most {LINEAR_MAX}x {smallest:,}",
+            f"{cost:.2f}x",
+            cost <= LINEAR_MAX,
+        ),
+        (f"live p99 beside a yielding replay at most {DELAY_RATIO_MAX}x", f"{delay:.2f}x", delay <= DELAY_RATIO_MAX),
+    ]
+
+
+def _table(found: Found, sizes: Sequence[int], demands: list[tuple[str, str, bool]]) -> str:
+    lines = [machine(), "", "| events | who | events/s | CPU us/event | memory MB |", "|---|---|---|---|---|"]
+    for size in sizes:
+        for who in ("live", "replay"):
+            figures = [found.of(who, size, each) for each in ("per_s", "cpu_us", "memory_mb")]
+            lines.append(f"| {size:,} | {who} | {figures[0]:,.0f} | {figures[1]:.1f} | {figures[2]:.0f} |")
+    lines += [
+        "",
+        f"live p99 alone {found.p99(replay=False):.1f} ms, beside a replay {found.p99(replay=True):.1f} ms",
+        "",
+    ]
+    lines += [f"{'pass' if passed else 'FAIL'}: {demand}: {text}" for demand, text, passed in demands]
+    return "\n".join(lines)
+
+
+def _told(run: Run) -> str:
+    return f"{run.who} of {run.events:,}: {run.per_s:,.0f}/s, {run.cpu_us:.1f} us/event, {run.memory_mb:.0f} MB"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
