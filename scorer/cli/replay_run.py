@@ -29,6 +29,8 @@ from scorer.edges.machine import end_with_parent
 from scorer.services.patience import StoppedError
 from scorer.services.replay import Pace
 
+NICE = 19
+"""A replay that yields takes what other processes of its machine leave."""
 LOOK_S = 0.5
 LEAVE_S_MAX = 40.0
 
@@ -107,6 +109,8 @@ def run_job(job: Job, announce: Callable[[dict[str, Any]], None], report: Report
 def _score(job: Job, lane: Lane, plan: Plan, told: Told, stop: Event, report: Report) -> None:
     lag = live_lag(job.settings, job.stream, report) if job.yield_to_live >= 0 else lambda: 0
     pace = Pace(job.rate, lag, job.yield_to_live)
+    if job.yield_to_live >= 0:
+        os.nice(NICE)
     try:
         complete = run(job.settings, lane, plan.piece, plan.planner, pace, told, stop, report)
     except StoppedError:
