@@ -25,7 +25,7 @@ from bench.latency import delay
 from bench.load import Load, make_load
 from bench.machine import machine, versions
 from bench.measure import load_average
-from bench.plan import QUICK, Plan
+from bench.plan import FULL_COMPILER, QUICK, Plan
 from bench.report import report
 from bench.results import Results, verdicts
 from bench.steps import SIZES, step_costs
@@ -35,10 +35,6 @@ from scorer.local.kafka import running_kafka
 
 REPORT = Path(__file__).parents[1] / "docs" / "performance.md"
 PACED, ONCE, EAGER = scorer("paced"), scorer("paced", "exactly_once"), scorer("eager")
-FULL_COMPILER = "-XX:TieredStopAtLevel=4"
-"""scorer.local starts its servers with Java's quick compiler alone, for short lives. Here the broker runs for minutes:
-at 1,000 events/s the full one brings it from 700 us of CPU an event to 400, which is what a real broker has."""
-
 Say = Callable[[str], None]
 
 

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from threading import Event, Thread
@@ -31,6 +31,7 @@ from bench.contenders import Contender, running, scorer
 from bench.load import Load, fill, make_load, pace
 from bench.machine import machine
 from bench.measure import cpu_s, memory_peak_mb
+from bench.plan import FULL_COMPILER
 from bench.readers import Progress, receive
 from bench.stage import Stage, new_stage, silent
 from scorer.edges.kafka.groups import KafkaGroups
@@ -44,7 +45,6 @@ WORK_S_MAX = 600.0
 LAG = 1_000
 """Records behind at which the replay yields: above what comes between two commits of live."""
 RATE_RATIO_MIN, DELAY_RATIO_MAX, MEMORY_RATIO_MAX, LINEAR_MAX = 0.9, 1.5, 1.15, 1.2
-FULL_COMPILER = "-XX:TieredStopAtLevel=4"
 POOL = 100_000
 """Different events; larger histories repeat them, since ids come from positions."""
 HISTORY = scorer("paced", "exactly_once")
@@ -109,16 +109,11 @@ def main() -> int:
                         _beside(found, stage, load, runs, paced_s)
     demands = _demands(found, sizes)
     if args.json:
-        figures = [vars_of(each) for each in (*found.runs, *found.delays)]
+        figures = [asdict(each) for each in (*found.runs, *found.delays)]
         print(json.dumps({"machine": machine(), "figures": figures, "demands": demands}, indent=2))
     else:
         print(_table(found, sizes, demands))
     return 0 if args.quick or all(passed for _, _, passed in demands) else 1
-
-
-def vars_of(each: Run | Beside) -> dict[str, object]:
-    """The fields of a figure."""
-    return {name: getattr(each, name) for name in each.__dataclass_fields__}
 
 
 def _pass(found: Found, stage: Stage, load: Load, size: int) -> None:
@@ -166,6 +161,7 @@ def _measured(who: str, started: process.Started, stage: Stage, group: str, size
     _until(lambda: HISTORY.ready in log.read_text(encoding="utf-8"))
     _until(lambda: done() >= size * FIRST_SHARE)
     first, began_s, before_s = done(), time.monotonic(), cpu_s(started.mark.pid)
+    used_s = memory_mb = 0.0
     while (now := done()) < size:
         if time.monotonic() - began_s > WORK_S_MAX:
             raise RuntimeError(f"{who}: {now} of {size} records after {WORK_S_MAX:.0f} s")

@@ -33,6 +33,7 @@ import pyarrow.compute as pc
 
 from bench.load import fill
 from bench.machine import machine
+from bench.plan import FULL_COMPILER
 from bench.sink_load import ENTITY, as_csv, as_python, messages, predictions
 from bench.stage import Stage, new_stage
 from scorer.local.kafka import running_kafka
@@ -40,7 +41,6 @@ from tests.harness.postgres import Server, running
 
 COPY_ROWS = 15_000
 RATE_MIN, RATIO_MIN = 20_000, 0.5
-FULL_COMPILER = "-XX:TieredStopAtLevel=4"
 WAIT_S_MAX = 600.0
 
 

@@ -29,7 +29,7 @@ def comparison(it: Scene, spills: tuple[Spill, Spill], asked: Asked, lanes: tupl
     from_then = from_ms(it, asked, chosen)
     made = []
     for lane, output, ends, spill in zip(lanes, outputs, extents, spills, strict=True):
-        gathering = gathered(it, spill, chosen, lane, recreated=False)
+        gathering = gathered(it, spill, chosen, lane)
         gathering.predictions(output, since(it, output, ends, from_then), {})
         made.append(gathering)
     if it.topics.stop.is_set():

@@ -71,7 +71,7 @@ def run_promotion(settings: Settings, stream: Stream, name: str, report: Report)
         delivery.publisher.close(CLOSE_MS_MAX)
     if not bounded.complete:
         raise KeyboardInterrupt
-    topic_id, _ = KafkaAdmin(settings.kafka_for("admin"), report).incarnations([source])[source]
+    topic_id = KafkaAdmin(settings.kafka_for("admin"), report).topic_id(source)
     done = Replay(
         PROMOTION, group, stream.name, name, ("", "", ""), "", whoami(), "", clock.now_ms(), source, topic_id, piece
     )

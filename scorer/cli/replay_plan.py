@@ -149,7 +149,7 @@ def plan_of(
     notes: list[str] = []
     if begun is not None:
         _same(lane, request, begun)
-        topic_id, _ = KafkaAdmin(settings.kafka_for("admin"), report).incarnations([topic])[topic]
+        topic_id = KafkaAdmin(settings.kafka_for("admin"), report).topic_id(topic)
         if (begun.source_topic, begun.source_topic_id) != (topic, topic_id):
             raise ConfigError(f"{topic} was made anew since lane {lane.name} was begun: give another --lane")
         replay, entries = begun, [each for each in entries if each.number < begun.number]

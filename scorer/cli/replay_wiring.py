@@ -70,7 +70,7 @@ def find(settings: Settings, topic: str, asked: Asked, report: Report) -> Found:
         TransientError: Kafka does not answer.
     """
     admin = KafkaAdmin(settings.kafka_for("admin"), report)
-    topic_id, _ = admin.incarnations([topic])[topic]
+    topic_id = admin.topic_id(topic)
     _, about = admin.topic(topic)
     with TopicExtents(settings.kafka_for("consumer"), settings.kafka_for("admin"), report) as topics:
         extents = topics.extents(topic)

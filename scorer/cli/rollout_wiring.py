@@ -125,9 +125,7 @@ def open_rollout(settings: Settings, stream: Stream, registry: Registry, stop: E
     """
     topic_id = ""
     if settings.checks.weak != "off":  # librdkafka's built-in cluster does not know
-        topic_id, _ = KafkaAdmin(settings.kafka_for("admin"), report).incarnations([stream.from_topic])[
-            stream.from_topic
-        ]
+        topic_id = KafkaAdmin(settings.kafka_for("admin"), report).topic_id(stream.from_topic)
     return Rollout(
         history=History(group_of(settings, stream), topic_id),
         first=first_intent(settings, stream),

@@ -100,9 +100,9 @@ def _contract(bundle: Location) -> Contract:
     from scorer.edges.bundles import read_bundle
     from scorer.edges.files import read_text
 
-    return (
-        parse_contract(read_text(bundle / "model.toml")) if isinstance(bundle, Path) else read_bundle(bundle).contract
-    )
+    if isinstance(bundle, Path):
+        return parse_contract(read_text(bundle / "model.toml"))
+    return read_bundle(bundle).contract
 
 
 def _entries(settings: Settings, folder: Path | None) -> Iterator[tuple[str, str, str]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,8 @@ from scorer.cli.options import AsJson, ConfigFile, Sets, load
 from scorer.cli.times import time_ms
 
 if TYPE_CHECKING:
+    from scorer.cli.settings import Settings, Stream
+    from scorer.cli.verify_wiring import Scene
     from scorer.core.pieces import Asked
 
 StreamName = Annotated[str, typer.Argument(help="Stream of the settings.")]
@@ -49,26 +53,18 @@ def verify(
     Says how many are bit-equal, within the tolerance, different, missing or surplus, and why. Exit code 8 if anything
     is left that no operation of a healthy system explains. Publishes and commits nothing.
     """
-    from scorer.cli.stopping import stopped_by_signals
     from scorer.cli.verify_view import account_document, account_lines, range_lines
-    from scorer.cli.verify_wiring import scene, verification
-    from scorer.edges.logs import configure, reporter
+    from scorer.cli.verify_wiring import verification
     from scorer.edges.spill import Spill
-    from scorer.services.patience import StoppedError
 
     settings = load(config, sets).settings
     chosen = settings.stream(stream)
     asked = _asked(since, until, offsets)
-    configure(settings.log.level, settings.log.format)
-    report, stop = reporter(stream=stream), stopped_by_signals()
-    try:
-        with scene(settings, chosen, bundles, stop, report) as it, Spill() as spill:
-            job, run = verification(it, spill, asked, lane)
-            if not as_json:
-                typer.echo("\n".join(range_lines(job.gathering)), err=True)
-            account = run()
-    except StoppedError:
-        raise KeyboardInterrupt from None
+    with _opened(settings, chosen, bundles) as it, Spill() as spill:
+        job, run = verification(it, spill, asked, lane)
+        if not as_json:
+            typer.echo("\n".join(range_lines(job.gathering)), err=True)
+        account = run()
     document = account_document(stream, it.output(lane), job.gathering, account)
     typer.echo(json.dumps(document) if as_json else "\n".join(account_lines(document)))
     raise typer.Exit(ExitCode.OK if account.clean else ExitCode.UNEXPLAINED)
@@ -92,21 +88,11 @@ def explain(
     """
     from scorer.cli.explain_view import explanation_document, explanation_lines
     from scorer.cli.explain_wiring import explanation, parse_id
-    from scorer.cli.stopping import stopped_by_signals
-    from scorer.cli.verify_wiring import scene
-    from scorer.edges.logs import configure, reporter
-    from scorer.services.patience import StoppedError
 
     settings = load(config, sets).settings
     wanted = parse_id(prediction_id)
-    chosen = wanted.stream_of(settings)
-    configure(settings.log.level, settings.log.format)
-    report, stop = reporter(stream=chosen.name), stopped_by_signals()
-    try:
-        with scene(settings, chosen, bundles, stop, report) as it:
-            found = explanation(it, wanted, lane)
-    except StoppedError:
-        raise KeyboardInterrupt from None
+    with _opened(settings, wanted.stream_of(settings), bundles) as it:
+        found = explanation(it, wanted, lane)
     document = explanation_document(found, payload=payload)
     typer.echo(json.dumps(document) if as_json else "\n".join(explanation_lines(document)))
     alarming = found.verdict is not None and found.verdict.alarming
@@ -130,24 +116,31 @@ def compare(
     """
     from scorer.cli.compare_view import comparison_document, comparison_lines
     from scorer.cli.compare_wiring import comparison
-    from scorer.cli.stopping import stopped_by_signals
-    from scorer.cli.verify_wiring import scene
-    from scorer.edges.logs import configure, reporter
     from scorer.edges.spill import Spill
-    from scorer.services.patience import StoppedError
 
     settings = load(config, sets).settings
     chosen = settings.stream(stream)
     asked = _asked(since, until, offsets)
-    configure(settings.log.level, settings.log.format)
-    report, stop = reporter(stream=stream), stopped_by_signals()
-    try:
-        with scene(settings, chosen, None, stop, report) as it, Spill() as one, Spill() as other:
-            found = comparison(it, (one, other), asked, (first, second))
-    except StoppedError:
-        raise KeyboardInterrupt from None
+    with _opened(settings, chosen, None) as it, Spill() as one, Spill() as other:
+        found = comparison(it, (one, other), asked, (first, second))
     document = comparison_document(stream, first, second, found)
     typer.echo(json.dumps(document) if as_json else "\n".join(comparison_lines(document)))
+
+
+@contextmanager
+def _opened(settings: Settings, stream: Stream, bundles: Path | None) -> Iterator[Scene]:
+    """What a command works with; a stop ends it as Ctrl+C does."""
+    from scorer.cli.stopping import stopped_by_signals
+    from scorer.cli.verify_wiring import scene
+    from scorer.edges.logs import configure, reporter
+    from scorer.services.patience import StoppedError
+
+    configure(settings.log.level, settings.log.format)
+    try:
+        with scene(settings, stream, bundles, stopped_by_signals(), reporter(stream=stream.name)) as it:
+            yield it
+    except StoppedError:
+        raise KeyboardInterrupt from None
 
 
 def _asked(since: str | None, until: str | None, offsets: list[str] | None) -> Asked:

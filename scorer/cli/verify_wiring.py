@@ -11,7 +11,7 @@ from typing import Any
 
 from scorer.cli.letters_wiring import GRACE_MS_MAX, topics
 from scorer.cli.progress import progress
-from scorer.cli.rollout_wiring import group_of, open_log
+from scorer.cli.rollout_wiring import group_of, read_entries
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.wiring import LIVE, open_registry, origin, versions
 from scorer.core.account import Account
@@ -42,7 +42,6 @@ from scorer.services.verify import Rescoring, Verify
 LATE_MS = 3_600_000
 """Predictions are looked for from so long before their events on: upstream's clock may be ahead of the broker's, which
 refuses more than this (message.timestamp.after.max.ms)."""
-READ_MS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,7 @@ class Scene:
         settings, stream: what is looked at.
         topics: where records are read.
         extents: where topics begin and end, and what they hold since when.
+        groups, admin: how far groups are, and what topics are like.
         decoder: for records.
         registry: both ports of it.
         lineage: what was live.
@@ -88,31 +88,17 @@ def scene(settings: Settings, stream: Stream, bundles: Path | None, stop: Event,
         StoppedError: told to stop.
         TransientError: Kafka or the registry does not answer.
     """
-    registry = open_registry(settings, report)
+    registry, admin = open_registry(settings, report), KafkaAdmin(settings.kafka_for("admin"), report)
     decoder = Decoder(Schemas(registry, report, grace_ms_max=GRACE_MS_MAX), SystemClock(), report, stop)
-    lineage = read_lineage(settings, stream, registry, stop, report)
+    lineage = Lineage(group_of(settings, stream), admin.topic_id(stream.from_topic))
+    lineage.apply(read_entries(settings, registry, stop, report))
+    if stop.is_set():  # then not all of them were read
+        raise StoppedError
     hand = AtHand(settings, stream, registry, lineage, bundles)
-    consumer, admin = settings.kafka_for("consumer"), settings.kafka_for("admin")
-    with TopicExtents(consumer, admin, report) as extents, topics(settings, stop, report) as reading:
-        asked = KafkaGroups(admin, report), KafkaAdmin(admin, report)
-        yield Scene(settings, stream, reading, extents, *asked, decoder, registry, lineage, hand)
-
-
-def read_lineage(settings: Settings, stream: Stream, registry: Any, stop: Event, report: Report) -> Lineage:
-    """The deployments of a stream, as they are now; see `scene`."""
-    admin = KafkaAdmin(settings.kafka_for("admin"), report)
-    topic_id, _ = admin.incarnations([stream.from_topic])[stream.from_topic]
-    lineage = Lineage(group_of(settings, stream), topic_id)
-    log = open_log(settings, registry, stop, report)
-    try:
-        end = log.end()
-        while log.position < end:
-            if stop.is_set():
-                raise StoppedError
-            lineage.apply(log.read(READ_MS))
-    finally:
-        log.close()
-    return lineage
+    consumer, own = settings.kafka_for("consumer"), settings.kafka_for("admin")
+    with TopicExtents(consumer, own, report) as extents, topics(settings, stop, report) as reading:
+        groups = KafkaGroups(own, report)
+        yield Scene(settings, stream, reading, extents, groups, admin, decoder, registry, lineage, hand)
 
 
 @dataclass(slots=True)
@@ -190,7 +176,9 @@ def verification(it: Scene, spill: Spill, asked: Asked, lane: str) -> tuple[Veri
     letters = it.extents.extents(it.stream.dead_letters)
     chosen = chosen_range(it, asked, done)
     from_then = from_ms(it, asked, chosen)
-    gathering = gathered(it, spill, chosen, lane, it.lineage.recreated)
+    _, held = it.admin.topic(it.stream.from_topic)
+    compacted = "compact" in held.get("cleanup.policy", "")
+    gathering = gathered(it, spill, chosen, lane, recreated=it.lineage.recreated, compacted=compacted)
     judged = progress(SystemClock(), "events judged")
     verify = Verify(it.topics, gathering, it.rescoring(), it.lineage if lane == LIVE else None, judged)
 
@@ -205,11 +193,11 @@ def verification(it: Scene, spill: Spill, asked: Asked, lane: str) -> tuple[Veri
     return verify, run
 
 
-def gathered(it: Scene, spill: Spill, chosen: Range, lane: str, recreated: bool) -> Gathering:
+def gathered(
+    it: Scene, spill: Spill, chosen: Range, lane: str, *, recreated: bool = False, compacted: bool = False
+) -> Gathering:
     """Where the predictions of a lane are put aside; it says how far it has read."""
     topics = replace(it.topics, progress=progress(SystemClock(), f"offsets of lane {lane} read"))
-    _, settings = it.admin.topic(it.stream.from_topic)
-    compacted = "compact" in settings.get("cleanup.policy", "")
     return Gathering(topics, it.decoder, spill, it.stream.from_topic, chosen, lane, recreated, Account(), compacted)
 
 

@@ -83,6 +83,11 @@ class KafkaAdmin:
             found[name] = (identity, len(topic.partitions))
         return found
 
+    def topic_id(self, topic: str) -> str:
+        """What tells a topic from one of the same name that was made anew; see `incarnations`."""
+        identity, _ = self.incarnations([topic])[topic]
+        return identity
+
     def message_bytes_max(self, topic: str) -> int:
         """The topic's max.message.bytes.
 
