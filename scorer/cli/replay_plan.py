@@ -25,7 +25,7 @@ from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.admin import KafkaAdmin
 from scorer.edges.kafka.groups import KafkaGroups
 from scorer.edges.locations import absolute, as_location
-from scorer.services.replay import Following
+from scorer.services.following import Following
 
 PLACES_MAX = 50_000
 """So many fit into one record of the deployments."""

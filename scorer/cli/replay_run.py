@@ -29,8 +29,8 @@ from scorer.edges.machine import end_with_parent
 from scorer.services.patience import StoppedError
 from scorer.services.replay import Pace
 
-NICE = 19
-"""A replay that yields takes what other processes of its machine leave."""
+SHARE_BESIDE_LIVE = 0.2
+"""How much of the time a replay that yields works: the broker, and often the processors, are live's as well."""
 LOOK_S = 0.5
 LEAVE_S_MAX = 40.0
 
@@ -59,6 +59,16 @@ class Job:
     dry_run: bool
     flags: Sequence[str]
     joins: bool
+
+    @property
+    def yields(self) -> bool:
+        """Whether live comes first."""
+        return self.yield_to_live >= 0
+
+    @property
+    def share(self) -> float:
+        """How much of the time it may work."""
+        return SHARE_BESIDE_LIVE if self.yields else 1.0
 
 
 def run_job(job: Job, announce: Callable[[dict[str, Any]], None], report: Report) -> dict[str, Any]:
@@ -107,10 +117,8 @@ def run_job(job: Job, announce: Callable[[dict[str, Any]], None], report: Report
 
 
 def _score(job: Job, lane: Lane, plan: Plan, told: Told, stop: Event, report: Report) -> None:
-    lag = live_lag(job.settings, job.stream, report) if job.yield_to_live >= 0 else lambda: 0
-    pace = Pace(job.rate, lag, job.yield_to_live)
-    if job.yield_to_live >= 0:
-        os.nice(NICE)
+    lag = live_lag(job.settings, job.stream, report) if job.yields else lambda: 0
+    pace = Pace(job.rate, lag, job.yield_to_live, job.share)
     try:
         complete = run(job.settings, lane, plan.piece, plan.planner, pace, told, stop, report)
     except StoppedError:
@@ -170,7 +178,7 @@ def _end(started: Sequence[subprocess.Popen[bytes]]) -> None:
 def _expected(job: Job, lane: Lane, plan: Plan, registry: Any, stop: Event, report: Report) -> dict[str, Any]:
     found = measured_per_s(job.settings, lane, plan.piece, plan.planner, registry, stop, report)
     _unless(stop)
-    rate = None if found is None else min(found * job.processes, job.rate or float("inf"))
+    rate = None if found is None else min(found * job.processes * job.share, job.rate or float("inf"))
     expected_s = None if rate is None else plan.piece.records / rate
     return {"dry_run": True, "rate_per_s": rate, "expected_s": expected_s}
 

@@ -34,7 +34,8 @@ from scorer.edges.kafka.settings import consumer_properties
 from scorer.edges.kafka.starts import Starts
 from scorer.edges.metrics import Metrics
 from scorer.edges.sandbox import Sandbox
-from scorer.services.replay import Bounded, Following, Pace, live_within
+from scorer.services.following import Following, live_within
+from scorer.services.replay import Bounded, Pace
 from scorer.services.schemas import Schemas, Waiting
 from scorer.services.suspects import Suspects
 from scorer.services.worker import Worker

@@ -12,14 +12,11 @@ from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any, Protocol
 
-from scorer.core.deployments import Entry, History, Identity, parted
 from scorer.core.errors import HaltError, TransientError
 from scorer.core.pieces import Piece
 from scorer.core.ports import BatchLimits, Clock, Lagging, Ownership, Report
 from scorer.core.records import RecordBatch
-from scorer.core.scoring import Recipe
 from scorer.core.state import State, Status
-from scorer.services.plans import Parts
 
 LOOK_MS = 1_000
 LAST_LOOK_MS = 100
@@ -28,6 +25,8 @@ ASK_MS = 1_000
 """How often the live stream's lag is asked for, at most."""
 TURNS_PER_S = 5
 """With a pace, a batch holds what may be scored in such a part of a second."""
+SHARED_ROWS_MAX = 500
+"""With a share, a batch holds no more: what live has to wait for is short."""
 
 
 class Resting(Lagging, Protocol):
@@ -48,11 +47,19 @@ class Pace:
         rate_per_s: records a second in this process; 0 is as fast as they are scored.
         live_lag: asks how many records the live stream is behind; raises TransientError.
         live_lag_max: above it, the replay pauses; below 0 it never does.
+        share: how much of the time it works; between two batches, which are small then, it rests for the remainder.
     """
 
     rate_per_s: float = 0.0
     live_lag: Callable[[], int] = lambda: 0
     live_lag_max: int = -1
+    share: float = 1.0
+
+    def rows(self, rows_max: int) -> int:
+        """How many records a batch holds at most, of so many that it may."""
+        if self.share < 1:
+            rows_max = min(rows_max, SHARED_ROWS_MAX)
+        return min(rows_max, max(1, int(self.rate_per_s / TURNS_PER_S))) if self.rate_per_s else rows_max
 
 
 @dataclass(slots=True)
@@ -92,6 +99,8 @@ class Bounded:
     _look_ms: float = 0.0
     _ask_ms: float = 0.0
     _free_ms: float = 0.0
+    _busy_from_ms: float | None = None
+    """Since when the worker has had a batch in hand."""
     _yields: bool = False
 
     @property
@@ -108,14 +117,15 @@ class Bounded:
         if self._must_yield():
             self.source.hold(max(1, idle_ms_max))
             return None
-        if self.pace.rate_per_s:
-            left_ms = self._free_ms - self.clock.ticks_ms()
-            if left_ms > 0:
-                self.clock.sleep(min(left_ms, idle_ms_max))
-                return None
-            limits = replace(limits, rows_max=min(limits.rows_max, max(1, int(self.pace.rate_per_s / TURNS_PER_S))))
-        batch = self.source.poll(limits, idle_ms_max)
-        return self._taken(batch)
+        left_ms = self._rest_ms()
+        if left_ms > 0:
+            self.clock.sleep(min(left_ms, idle_ms_max))
+            return None
+        limits = replace(limits, rows_max=self.pace.rows(limits.rows_max))
+        taken = self._taken(self.source.poll(limits, idle_ms_max))
+        if taken is not None:
+            self._busy_from_ms = self.clock.ticks_ms()
+        return taken
 
     def hold(self, wait_ms: int) -> None:
         """See ports.Source. A stream that halts would stand still for ever; a bounded one ends."""
@@ -224,6 +234,15 @@ class Bounded:
             self.complete = True
             self.stop.set()
 
+    def _rest_ms(self) -> float:
+        """How long nothing is to be read yet."""
+        now_ms = self.clock.ticks_ms()
+        if self._busy_from_ms is not None:
+            rest_ms = (now_ms - self._busy_from_ms) * (1 / self.pace.share - 1)
+            self._free_ms = max(self._free_ms, now_ms + rest_ms)
+            self._busy_from_ms = None
+        return self._free_ms - now_ms
+
     def _must_yield(self) -> bool:
         if self.pace.live_lag_max < 0 or self.clock.ticks_ms() < self._ask_ms:
             return self._yields
@@ -240,50 +259,3 @@ class Bounded:
         elif before and not self._yields:
             self.report("replay.goes_on", {"live_lag": lag})
         return self._yields
-
-
-@dataclass(frozen=True, slots=True)
-class Following:
-    """Which recipe scores which record, as history has it; tells nothing. Implements plans.Planner.
-
-    Attributes:
-        history: of the stream; every partition has spans.
-        recipes: by sha256, all that are needed.
-    """
-
-    history: History
-    recipes: Mapping[str, Recipe]
-
-    def assigned(self, positions: Mapping[int, int]) -> None:
-        """See Planner."""
-
-    def dropped(self, partitions: Iterable[int]) -> None:
-        """See Planner."""
-
-    def rewound(self, positions: Mapping[int, int]) -> None:
-        """See Planner."""
-
-    def told(self, entries: Iterable[Entry]) -> None:
-        """See Planner."""
-
-    def plan(self, batch: RecordBatch, after: Mapping[int, int]) -> Parts:
-        """See Planner."""
-        only = self._only(batch, after)
-        if only is not None:
-            return Parts([(batch, self.recipes[only.sha256])])
-        return Parts([(part, self.recipes[bundle.sha256]) for part, bundle in parted(batch, self.history)])
-
-    def _only(self, batch: RecordBatch, after: Mapping[int, int]) -> Identity | None:
-        """The bundle of all of a batch, if there is one: most batches lie between two boundaries."""
-        found = set()
-        for partition, end in after.items():
-            first = int(batch.offsets[(batch.partitions == partition).argmax()])
-            found |= live_within(self.history, partition, first, end)
-        return found.pop() if len(found) == 1 else None
-
-
-def live_within(history: History, partition: int, first: int, end: int) -> set[Identity]:
-    """The bundles that score the offsets from `first` up to `end` of a partition that has spans."""
-    spans = history.of(partition)
-    starts = (first, *spans.changes(first, end)) if first < end else ()
-    return {bundle for start in starts if (bundle := spans.at(start)) is not None}

@@ -12,7 +12,8 @@ from scorer.core.deployments import History, Identity, Spans
 from scorer.core.pieces import Piece
 from scorer.core.scoring import Recipe
 from scorer.core.state import State
-from scorer.services.replay import ASK_MS, LOOK_MS, Following, Pace, live_within
+from scorer.services.following import Following, live_within
+from scorer.services.replay import ASK_MS, LOOK_MS, Pace
 from tests.unit.services.past import Past, batch_of
 from tests.unit.services.samples import recipe
 
@@ -129,6 +130,17 @@ def test_it_pauses_while_live_is_behind_and_asks_once_a_second() -> None:
         past.turn()
         past.confirm()
     assert past.said == ["replay.yields", "replay.goes_on"]
+
+
+def test_with_a_share_of_one_half_it_rests_as_long_as_it_works() -> None:
+    took_ms = {}
+    for share in (1.0, 0.5):
+        past = Past({0: range(300), 1: []}, {0: 300, 1: 0}, Piece({0: (0, 300), 1: (0, 0)}), Pace(share=share))
+        past.own(*PARTITIONS)
+        while len(past.handed) < 300:
+            past.turn()
+        took_ms[share] = past.ms
+    assert 2.0 <= took_ms[0.5] / took_ms[1.0] <= 2.3  # looking whether it may go on takes time as well
 
 
 def named(version: str) -> Identity:
