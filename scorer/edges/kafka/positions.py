@@ -22,23 +22,20 @@ until the broker aborts it: for its time-out, and for up to 10 s more until the 
 GROUP_REMEDY = "Set the group's position with kafka-consumer-groups --reset-offsets"
 STORED_REMEDY = "Delete the stored position of that partition to read what is left,"
 _INVALID = -1001
-_PASSING = frozenset(
+_DEFINITE = frozenset(
     {
-        KafkaError.UNSTABLE_OFFSET_COMMIT,
-        KafkaError._TIMED_OUT,
-        KafkaError._TRANSPORT,
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._UNKNOWN_PARTITION,
-        KafkaError._WAIT_COORD,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError._DESTROY,
+        KafkaError._FATAL,
+        KafkaError._INVALID_ARG,
+        KafkaError._STATE,
+        KafkaError._UNKNOWN_GROUP,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.INVALID_GROUP_ID,
+        KafkaError.UNKNOWN_MEMBER_ID,
     }
 )
-"""A broker that has died takes its time to be missed by the others."""
+"""What asking again does not change. All else may pass: a broker that goes away has many ways to say so."""
 
 T = TypeVar("T")
 Stored = Callable[[Sequence[int]], Mapping[int, int]]
@@ -85,8 +82,10 @@ def _answered(ask: Callable[[], T], what: str, topic: str) -> T:
         try:
             return ask()
         except KafkaException as error:
-            if error.args[0].code() not in _PASSING or time.monotonic() > until_s:
-                raise refused(error.args[0], topic=topic) or TransientError(f"no {what}: {error.args[0]}") from error
+            refusal = refused(error.args[0], topic=topic)
+            definite = refusal is not None or error.args[0].fatal() or error.args[0].code() in _DEFINITE
+            if definite or time.monotonic() > until_s:
+                raise refusal or TransientError(f"no {what}: {error.args[0]}") from error
             time.sleep(PAUSE_S)
 
 

@@ -1,0 +1,74 @@
+"""What a broker answers while it goes away is no answer: where to start is asked again."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from scorer.core.errors import RefusedError, TransientError
+from scorer.edges.kafka import positions
+from scorer.edges.kafka.positions import starting
+
+GOING_AWAY = [
+    KafkaError._DESTROY_BROKER,
+    KafkaError._TRANSPORT,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.NETWORK_EXCEPTION,
+]
+
+
+class Wavering:
+    """A consumer whose brokers give these errors first, one a question."""
+
+    def __init__(self, *errors: int) -> None:
+        self.errors = list(errors)
+
+    def committed(self, partitions: list[TopicPartition], _: float) -> list[TopicPartition]:
+        self._fails()
+        return [TopicPartition(each.topic, each.partition, 7) for each in partitions]
+
+    def get_watermark_offsets(self, _: TopicPartition, __: float) -> tuple[int, int]:
+        self._fails()
+        return 5, 9
+
+    def _fails(self) -> None:
+        if self.errors:
+            raise KafkaException(KafkaError(self.errors.pop(0)))
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(positions, "PAUSE_S", 0.0)
+
+
+def asked(*errors: int) -> dict[int, int]:
+    return starting(cast(Any, Wavering(*errors)), "events", [0], "earliest")
+
+
+@pytest.mark.parametrize("code", GOING_AWAY, ids=lambda code: KafkaError(code).name())
+def test_a_broker_that_goes_away_is_asked_again(code: int) -> None:
+    assert asked(code, code) == {0: 7}
+
+
+def test_nobody_is_asked_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(positions, "ANSWER_S_MAX", 0.0)
+    with pytest.raises(TransientError, match="no committed offsets of events"):
+        asked(*[KafkaError._TRANSPORT] * 3)
+
+
+@pytest.mark.parametrize("code", [KafkaError.UNKNOWN_MEMBER_ID, KafkaError._STATE])
+def test_what_asking_again_does_not_change_is_said_at_once(code: int) -> None:
+    with pytest.raises(TransientError):
+        asked(code)
+
+
+def test_a_missing_right_is_named_at_once() -> None:
+    with pytest.raises(RefusedError, match="topic events"):
+        asked(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+
+
+def test_the_fake_has_what_is_used_of_a_consumer() -> None:
+    assert all(hasattr(Consumer, name) for name in ("committed", "get_watermark_offsets"))
