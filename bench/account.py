@@ -14,8 +14,8 @@ import fastavro
 
 SAMPLE_EVERY = 97
 PREFIX_BYTES = 5
-OF_THE_RUN = frozenset({"prediction_id", "source_topic", "source_timestamp", "scored_at"})
-"""Fields that differ from run to run."""
+OF_THE_RUN = frozenset({"prediction_id", "source_topic", "source_timestamp", "scored_at", "runtime"})
+"""Fields that differ from run to run; Java's ONNX Runtime has a version of its own."""
 
 Place = tuple[int, int]
 Sample = Mapping[Place, Mapping[str, Any]]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +20,10 @@ from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
 from bench.stage import Stage
+from scorer.edges.bundles import read_bundle
+from scorer.edges.machine import cpu_class, scorer_version
 from scorer.local import process
+from scorer.local.java import fetch, java
 
 PEERS = Path(__file__).parent / "peers"
 READY_S_MAX = 60.0
@@ -119,7 +124,7 @@ def running(contender: Contender, stage: Stage) -> Iterator[Running]:
     if not process.stop(found.started, GRACE_S):
         raise RuntimeError(f"{contender.name} did not end by itself: {process.last_lines(log)}")
     if contender.running_batches is None:
-        told = json.loads(found.text().splitlines()[-1])
+        told = json.loads(re.findall(r'\{"batches".*\}', found.text())[-1])
         found.batches = Batches(told["batches"], told["events"])
 
 
@@ -163,16 +168,37 @@ def _scraped(stage: Stage) -> Batches:
     return Batches(int(float(values["count"])), int(float(values["sum"])))
 
 
-def _script(name: str) -> Callable[[Stage], list[str]]:
-    def command(stage: Stage) -> list[str]:
-        places = {"bootstrap": stage.bootstrap, "source": stage.source, "target": stage.target, "group": stage.group}
-        places |= {"bundle": str(stage.bundle), "schemas": str(stage.schemas)}
-        flags = [part for key, value in places.items() for part in (f"--{key}", value)]
-        return [sys.executable, str(PEERS / name), *flags]
-
-    return command
+def _script(name: str, python: Path = Path(sys.executable)) -> Callable[[Stage], list[str]]:
+    return lambda stage: [str(python), str(PEERS / name), *_flags(stage)]
 
 
+def _flags(stage: Stage) -> list[str]:
+    """What every peer is started with."""
+    bundle = read_bundle(stage.bundle)
+    constants = {
+        "model_name": bundle.contract.name,
+        "model_version": bundle.contract.version,
+        "model_sha256": bundle.sha256,
+        "source_topic": stage.source,
+        "source_schema_id": stage.schema(stage.source)[0],
+        "lane": "live",
+        "scorer_version": scorer_version(),
+        "cpu_class": cpu_class(),
+    }
+    places = {
+        "bootstrap": stage.bootstrap,
+        "source": stage.source,
+        "target": stage.target,
+        "group": stage.group,
+        "bundle": str(stage.bundle),
+        "schemas": str(stage.schemas),
+        "constants": json.dumps(constants),
+    }
+    return [part for key, value in places.items() for part in (f"--{key}", value)]
+
+
+PEERS_PYTHON = PEERS / ".venv" / "bin" / "python"
+"""Other frameworks pin clients that the product does not: they have an environment of their own."""
 CAREFUL = Contender(
     "careful loop",
     "at least once",
@@ -182,3 +208,33 @@ CAREFUL = Contender(
 RAW_COPY = Contender(
     "raw copy", "at most once", "librdkafka's defaults, but linger.ms 0; uncompressed", _script("raw_copy.py")
 )
+BYTEWAX = Contender(
+    "Bytewax", "at least once, by a store of its own", "librdkafka's defaults", _script("bytewax_flow.py", PEERS_PYTHON)
+)
+QUIX = Contender("Quix Streams", "at least once", "its own defaults (librdkafka)", _script("quix.py", PEERS_PYTHON))
+FAUST = Contender("Faust", "at least once", "its own defaults (aiokafka)", _script("faust_agent.py", PEERS_PYTHON))
+
+
+def kafka_streams(work: Path) -> Contender:
+    """Kafka Streams, compiled into a folder.
+
+    Raises:
+        RuntimeError: there is no javac here, or it does not compile.
+        ConfigError: its jars cannot be had.
+    """
+    source, classes = PEERS / "LeadScorer.java", work / "classes"
+    classes.mkdir()
+    jars = fetch(PEERS / "streams.lock.toml", lambda text: print(text, file=sys.stderr))
+    path = ":".join(map(str, (classes, *jars)))
+    javac = shutil.which("javac")
+    if javac is None:
+        raise RuntimeError("no javac here: install a JDK, 17 or later")
+    command = [javac, "--release", "17", "-Xlint:all", "-Werror", "-proc:none", "-cp", path, "-d", str(classes)]
+    ended = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise RuntimeError(f"{source.name} does not compile: {ended.stderr}")
+    flags = ["-Xmx512m", "--enable-native-access=ALL-UNNAMED", "-cp", path, source.stem]
+    return Contender(
+        "Kafka Streams", "at least once", "its own defaults (Java), 2 threads",
+        lambda stage: [str(java()), *flags, *_flags(stage)],
+    )  # fmt: skip
