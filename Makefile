@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SYNCED := $(VENV)/synced
 DEMO_ARGS := $(if $(CSV),--csv $(CSV),) $(if $(N),--events $(N),) $(if $(BROKER),--broker $(BROKER),) $(if $(KEEP),--keep,)
 
-.PHONY: demo test lint unit faults qualify bench lock train clean
+.PHONY: demo test lint unit faults qualify bench bench-full lock train clean
 demo: $(SYNCED) ## score sample events on a real Kafka, from nothing to predictions
 	$(BIN)/scorer demo $(DEMO_ARGS)
 
@@ -28,8 +28,17 @@ faults: $(SYNCED) ## the fault rig, up to 45 minutes; writes docs/qualification.
 qualify: $(SYNCED) ## the fault rig at full counts, some hours; goes on where it was left: MINUTES=90 ONLY=T2,T13
 	$(RIG) --level qualify --resume $(if $(MINUTES),--minutes $(MINUTES),)
 
-bench: $(SYNCED) ## our figures and the careful loop's, in one run
+bench: $(SYNCED) ## our figures and the careful loop's, in one run of ten minutes
 	$(BIN)/python -m bench
+
+PEERS := bench/peers/.venv
+bench-full: $(SYNCED) $(PEERS)/synced ## the same with other frameworks, up to an hour; writes docs/performance.md
+	$(BIN)/python -m bench --full
+
+$(PEERS)/synced: bench/peers/requirements.txt $(SYNCED)
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	VIRTUAL_ENV=$(PEERS) $(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode bench/peers/requirements.txt
+	touch $@
 
 $(SYNCED): requirements/dev.txt requirements/uv.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
@@ -46,6 +55,7 @@ lock: ## renew the lock files (needs the package index)
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra postgres --extra gateway --extra s3 -o requirements/runtime.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra local --extra postgres --extra s3 --group dev -o requirements/dev.txt pyproject.toml requirements/uv.in
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra local --extra postgres --extra s3 --group dev --group train -o requirements/train.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header -o bench/peers/requirements.txt bench/peers/requirements.in
 
 clean:
-	rm -rf $(VENV) dist build .demo
+	rm -rf $(VENV) $(PEERS) dist build .demo

@@ -54,6 +54,7 @@ class Contender:
         command: the program with its arguments for a stage; may write settings into the stage's folder.
         ready: what its log says once its group has its assignment.
         transactions: whether it publishes in transactions.
+        scores: whether what it publishes are predictions; else they are the events themselves.
         running_batches: asks it while it runs; None if it prints them at its end.
     """
 
@@ -63,6 +64,7 @@ class Contender:
     command: Callable[[Stage], list[str]]
     ready: str = "ready"
     transactions: bool = False
+    scores: bool = True
     running_batches: Callable[[Stage], Batches] | None = None
 
 
@@ -206,13 +208,18 @@ CAREFUL = Contender(
     _script("careful.py"),
 )
 RAW_COPY = Contender(
-    "raw copy", "at most once", "librdkafka's defaults, but linger.ms 0; uncompressed", _script("raw_copy.py")
+    "raw copy",
+    "at most once",
+    "librdkafka's defaults, but linger.ms 0; uncompressed",
+    _script("raw_copy.py"),
+    scores=False,
 )
 BYTEWAX = Contender(
     "Bytewax", "at least once, by a store of its own", "librdkafka's defaults", _script("bytewax_flow.py", PEERS_PYTHON)
 )
 QUIX = Contender("Quix Streams", "at least once", "its own defaults (librdkafka)", _script("quix.py", PEERS_PYTHON))
 FAUST = Contender("Faust", "at least once", "its own defaults (aiokafka)", _script("faust_agent.py", PEERS_PYTHON))
+STREAMS = "Kafka Streams"
 
 
 def kafka_streams(work: Path) -> Contender:
@@ -235,6 +242,6 @@ def kafka_streams(work: Path) -> Contender:
         raise RuntimeError(f"{source.name} does not compile: {ended.stderr}")
     flags = ["-Xmx512m", "--enable-native-access=ALL-UNNAMED", "-cp", path, source.stem]
     return Contender(
-        "Kafka Streams", "at least once", "its own defaults (Java), 2 threads",
+        STREAMS, "at least once", "its own defaults (Java), 2 threads",
         lambda stage: [str(java()), *flags, *_flags(stage)],
     )  # fmt: skip

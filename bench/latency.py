@@ -64,11 +64,12 @@ def delay(
     count = round(per_s * paced_s)
     with new_stage(bootstrap, load.kind, work) as stage:
         target = stage.target if contender else stage.source
+        content = target if contender is None or contender.scores else stage.source
         with running(contender, stage) if contender else nullcontext() as worker:
             fill(bootstrap, stage.source, load.warm)
             Progress(bootstrap, stage.source, target).wait(len(load.warm), LOOK_EVERY_S, LAST_S_MAX)
             sent, received, late_s, cpu_us = _exchange(stage, target, load, count=count, per_s=per_s, worker=worker)
-        ids, decode = load.ids[:count], decoder(stage.schema(target)[1])
+        ids, decode = load.ids[:count], decoder(stage.schema(content)[1])
         there = Progress(bootstrap, stage.source, target).count()
         if there != len(load.warm) + count:
             raise MiscountError(f"{there} predictions of {len(load.warm) + count} events")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 from typing import Any
 
@@ -47,6 +47,15 @@ class Load:
     def bytes_mean(self) -> float:
         """Mean size of a value in bytes."""
         return sum(len(value) for _, value in self.messages) / len(self.messages)
+
+    def first(self, count: int) -> Load:
+        """The same, with no more than so many."""
+        return replace(self, messages=self.messages[:count], ids=self.ids[:count])
+
+    def repeated(self, count: int) -> Load:
+        """So many, the same ones again and again: their predictions still have an id each."""
+        turns = -(-count // len(self.messages))
+        return replace(self, messages=(self.messages * turns)[:count], ids=(self.ids * turns)[:count])
 
 
 def make_load(kind: str, count: int) -> Load:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bench.contenders import Contender
-from bench.results import Results, Spread, Verdict, delayed, drained, names
+from bench.demands import Verdict
+from bench.latency import Delay
+from bench.results import Results, Spread, delayed, drained, names, spread
 from bench.steps import STEPS
+from bench.throughput import Drain
 
 Row = Sequence[str]
+BACKLOG, DELAYS = "performance-backlog.png", "performance-delay.png"
+"""The pictures beside the page."""
 
 
-def report(results: Results, lines: Sequence[Verdict], contenders: Sequence[Contender], about: dict[str, str]) -> str:
+def report(results: Results, lines: Sequence[Verdict], about: dict[str, str]) -> str:
     """The whole report in Markdown.
 
     Args:
         results: the figures.
         lines: the verdicts.
-        contenders: who was measured, for delivery and settings.
         about: machine, versions, date, command and so on, by name.
     """
     parts = [
         "# Performance",
-        "Written by `make bench`; do not edit. Medians of interleaved runs, (least to greatest) beside them.",
+        "Written by `make bench-full`; do not edit. Medians of interleaved runs, (least to greatest) beside them.",
         _table(("", ""), ((name, text) for name, text in about.items())),
         "## What is demanded",
         _table(
@@ -30,9 +33,12 @@ def report(results: Results, lines: Sequence[Verdict], contenders: Sequence[Cont
         ),
         f"## A backlog of {results.plan.drain_events:,} leads",
         _drains(results),
+        f"![Events a second and CPU per event]({BACKLOG})",
+        *_other_backlogs(results),
         _floor_of_filling(results),
-        f"## Delay at {results.plan.leads_per_s:,} leads/s and {results.plan.logins_per_s} logins/s",
+        "## Delay at steady rates",
         _delays(results),
+        f"![The delay's 99th percentile against the rate]({DELAYS})",
         "The floor is the load generator alone: its subscriber reads the events themselves. One process sends and "
         "receives; the sender hands over each event at once (`linger.ms` 0), evenly spaced.",
         "## The core's steps without Kafka",
@@ -40,7 +46,7 @@ def report(results: Results, lines: Sequence[Verdict], contenders: Sequence[Cont
         "## Who is measured",
         _table(
             ("", "delivery", "Kafka clients"),
-            ((each.name, each.delivery, each.clients) for each in contenders),
+            ((each.name, each.delivery, each.clients) for each in results.contenders),
         ),
         HOW,
     ]
@@ -82,6 +88,28 @@ def _drains(results: Results) -> str:
     return _table(head, rows)
 
 
+def _other_backlogs(results: Results) -> list[str]:
+    plan, found = results.plan, []
+    if any(run.events < plan.drain_events for run in results.drains):
+        found.append(f"Peers that take long have a backlog of {plan.slow_events:,}.")
+    if results.login_drains:
+        cpu, rate = (spread([figure(run) for run in results.login_drains]) for figure in (_cpu_us, _per_s))
+        shown = f"{_shown(rate, ',.0f')} events/s, {_shown(cpu, '.1f')} us of CPU per event"
+        found.append(f"A backlog of {plan.login_events:,} logins, {results.login_drains[0].contender}: {shown}.")
+    if (run := results.long_drain) is not None:
+        shown = f"{run.per_s:,.0f} events/s, {run.cpu_us:.1f} us of CPU per event, {run.memory_mb:.0f} MB"
+        found.append(f"A backlog of {run.events:,} leads, {run.contender}: {shown}.")
+    return found
+
+
+def _per_s(run: Drain) -> float:
+    return run.per_s
+
+
+def _cpu_us(run: Drain) -> float:
+    return run.cpu_us
+
+
 def _floor_of_filling(results: Results) -> str:
     per_s = sorted(run.events / run.fill_s for run in results.drains)
     size = results.event_bytes["lead"]
@@ -91,22 +119,32 @@ def _floor_of_filling(results: Results) -> str:
 
 def _delays(results: Results) -> str:
     head = ("", "events/s", "p50 ms", "p99 ms", "greatest ms", "sender late ms", "CPU us/event", "mean batch")
-    rows: list[Row] = []
-    for label, runs in (("leads", results.leads), ("logins", results.logins), ("", results.floors)):
-        for name in names(runs):
-            rows.append(
-                (
-                    f"{label} {name}".strip(),
-                    f"{runs[0].per_s:,}",
-                    _shown(delayed(runs, name, lambda run: run.p50_ms), ".1f"),
-                    _shown(delayed(runs, name, lambda run: run.p99_ms), ".1f"),
-                    f"{delayed(runs, name, lambda run: run.max_ms).middle:.0f}",
-                    f"{delayed(runs, name, lambda run: run.late_ms).middle:.0f}",
-                    f"{delayed(runs, name, lambda run: run.cpu_us).middle:.0f}" if label else "",
-                    f"{delayed(runs, name, lambda run: run.rows_mean).middle:.1f}" if label else "",
-                )
-            )
-    return _table(head, rows)
+    leads = sorted(results.leads, key=lambda run: run.per_s)
+    rows = [row for rate in dict.fromkeys(run.per_s for run in leads) for row in _at("leads", leads, rate)]
+    rows += _at("logins", results.logins, results.plan.logins_per_s)
+    for run in results.halves:
+        if run.contender not in {row[0] for row in rows}:
+            rows += _at("half its limit:", results.halves, run.per_s, run.contender)
+    rows += _at("", results.floors, results.floors[0].per_s)
+    return _table(head, dict.fromkeys(rows))
+
+
+def _at(label: str, runs: Sequence[Delay], per_s: int, only: str = "") -> list[tuple[str, ...]]:
+    """A row for each contender that was measured at a rate."""
+    return [
+        (
+            f"{label} {name}".strip(),
+            f"{per_s:,}",
+            _shown(delayed(runs, name, lambda run: run.p50_ms, per_s), ".1f"),
+            _shown(delayed(runs, name, lambda run: run.p99_ms, per_s), ".1f"),
+            f"{delayed(runs, name, lambda run: run.max_ms, per_s).middle:.0f}",
+            f"{delayed(runs, name, lambda run: run.late_ms, per_s).middle:.0f}",
+            f"{delayed(runs, name, lambda run: run.cpu_us, per_s).middle:.0f}" if label else "",
+            f"{delayed(runs, name, lambda run: run.rows_mean, per_s).middle:.1f}" if label else "",
+        )
+        for name in names([run for run in runs if run.per_s == per_s])
+        if only in ("", name)
+    ]
 
 
 def _steps(results: Results) -> str:

@@ -20,7 +20,7 @@ from bench.readers import Progress, read_all
 from bench.stage import Stage, new_stage
 
 LOOK_EVERY_S = 0.02
-DRAIN_S_MAX = 180.0
+DRAIN_S_MAX = 300.0
 SETTLE_S = 0.7
 """Until the last offsets are committed; belongs to the work."""
 
@@ -58,7 +58,7 @@ class Drain:
         return self.cpu_s / self.events * 1e6
 
 
-def drain(contender: Contender, bootstrap: str, load: Load, work: Path, scored: bool) -> tuple[Drain, Sample]:
+def drain(contender: Contender, bootstrap: str, load: Load, work: Path) -> tuple[Drain, Sample]:
     """Runs one contender once; the account of its output is part of it.
 
     Raises:
@@ -83,14 +83,14 @@ def drain(contender: Contender, bootstrap: str, load: Load, work: Path, scored: 
             ended_s = progress.wait(len(load.warm) + events, LOOK_EVERY_S, DRAIN_S_MAX)
             time.sleep(SETTLE_S)
             used_s, memory_mb = cpu_s(worker.pid) - before_s, memory_peak_mb(worker.pid)
-        sample = _account(stage, len(load.warm) + events, scored)
+        sample = _account(stage, len(load.warm) + events, contender)
     took_s, rows_mean = ended_s - started_s, worker.batches.rows_mean
     return Drain(contender.name, events, took_s, used_s, memory_mb, rows_mean, fill_s), sample
 
 
-def _account(stage: Stage, expected: int, scored: bool) -> Sample:
+def _account(stage: Stage, expected: int, contender: Contender) -> Sample:
     values = read_all(stage.bootstrap, stage.target, expected)
-    if scored:
+    if contender.scores:
         return count_predictions(values, expected, decoder(stage.schema(stage.target)[1]))
     count_copies(values, expected)
     return {}

@@ -14,6 +14,7 @@ import pytest
 from bench.account import MiscountError, agree, count_copies, count_predictions, decoder
 from bench.contenders import CAREFUL, RAW_COPY, scorer
 from bench.plan import QUICK
+from bench.report import BACKLOG, DELAYS
 from tests.harness.events import encoder
 from tests.harness.topics import ROOT, shipped_schema
 
@@ -83,7 +84,7 @@ def test_the_quick_run_accounts_for_every_event_and_writes_no_report(kafka: str,
     assert found["drains"][0]["rows_mean"] > 100
     measured_s = QUICK.paced_s - QUICK.dropped_s
     assert [run["contender"] for run in found["leads"]] == [eager, CAREFUL.name]
-    assert all(run["events"] == QUICK.leads_per_s * measured_s for run in found["leads"] + found["floors"])
+    assert all(run["events"] == QUICK.leads_per_s[0][0] * measured_s for run in found["leads"] + found["floors"])
     assert [run["events"] for run in found["logins"]] == [QUICK.logins_per_s * measured_s]
     assert all(0 < run["p50_ms"] <= run["p99_ms"] <= run["max_ms"] for run in found["leads"] + found["logins"])
     assert [(step["kind"], step["rows"]) for step in found["steps"]] == [
@@ -91,6 +92,7 @@ def test_the_quick_run_accounts_for_every_event_and_writes_no_report(kafka: str,
     ]
     assert len(found["verdicts"]) == 6
     assert "## What is demanded" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in (BACKLOG, DELAYS))
     assert (report.stat().st_mtime_ns if report.exists() else None) == before
 
 
