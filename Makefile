@@ -31,7 +31,7 @@ qualify: $(SYNCED) ## the fault rig at full counts, some hours; goes on where it
 bench: $(SYNCED) ## our figures and the careful loop's, in one run of ten minutes
 	$(BIN)/python -m bench
 
-PEERS := bench/peers/.venv
+PEERS := .venv-peers
 bench-full: $(SYNCED) $(PEERS)/synced ## the same with other frameworks, up to an hour; writes docs/performance.md
 	$(BIN)/python -m bench --full
 

@@ -199,7 +199,7 @@ def _flags(stage: Stage) -> list[str]:
     return [part for key, value in places.items() for part in (f"--{key}", value)]
 
 
-PEERS_PYTHON = PEERS / ".venv" / "bin" / "python"
+PEERS_PYTHON = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
 """Other frameworks pin clients that the product does not: they have an environment of their own."""
 CAREFUL = Contender(
     "careful loop",

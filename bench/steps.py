@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -53,17 +54,21 @@ class StepCosts:
 
 def step_costs(load: Load, rows: int, for_s: float) -> StepCosts:
     """Measures one size for some seconds, on batches that differ."""
+    run = stepper(load, rows)
+    taken: list[list[float]] = []
+    until_s = time.monotonic() + for_s
+    while time.monotonic() < until_s or len(taken) < ROUNDS_MIN:
+        taken.append(run(len(taken)))
+    warm = taken[len(taken) // 5 :]
+    return StepCosts(load.kind, rows, {step: median(t[at] for t in warm) / rows for at, step in enumerate(STEPS)})
+
+
+def stepper(load: Load, rows: int) -> Callable[[int], list[float]]:
+    """What scores the batch of a number and says how long each step took, microseconds."""
     events, writer = _schema(TOPICS[load.kind]), _schema(OUTPUTS[load.kind])
     model = load_model(read_bundle(shipped("models") / BUNDLES[load.kind]))
     origin = Origin("live", scorer_version(), RUNTIME, cpu_class())
-    taken: list[list[float]] = []
-    number, until_s = 0, time.monotonic() + for_s
-    while time.monotonic() < until_s or len(taken) < ROUNDS_MIN:
-        batch = _batch(load, number * rows, rows)
-        taken.append(_one(batch, events, writer, model, origin))
-        number += 1
-    warm = taken[len(taken) // 5 :]
-    return StepCosts(load.kind, rows, {step: median(t[at] for t in warm) / rows for at, step in enumerate(STEPS)})
+    return lambda number: _one(_batch(load, number * rows, rows), events, writer, model, origin)
 
 
 def _one(batch: RecordBatch, schema: WriterSchema, writer: WriterSchema, model: Model, origin: Origin) -> list[float]:
