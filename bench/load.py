@@ -25,6 +25,7 @@ from scorer.local.sending import Message, encoded
 FIRST_MS = 1_700_000_000_000
 CHUNK_ROWS = 5_000
 SEND_S_MAX = 60.0
+NOTES = "notes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,14 @@ class Load:
         warm: a few to begin with.
         messages: key and value of those that count, in order.
         ids: their event_ids, in the same order.
+        schema: text of the schema they are encoded with.
     """
 
     kind: str
     warm: list[Message]
     messages: list[Message]
     ids: list[str]
+    schema: str
 
     @property
     def bytes_mean(self) -> float:
@@ -58,16 +61,26 @@ class Load:
         return replace(self, messages=(self.messages * turns)[:count], ids=(self.ids * turns)[:count])
 
 
-def make_load(kind: str, count: int) -> Load:
-    """Draws events and encodes them with the shipped schema; the same every time."""
+def make_load(kind: str, count: int, notes_bytes: int = 0) -> Load:
+    """Draws events and encodes them; the same every time.
+
+    Args:
+        kind: lead or login.
+        count: how many.
+        notes_bytes: the size of a text that no model reads, in a field of its own; none with 0.
+    """
     index = json.loads((shipped("schemas") / "registry.json").read_text(encoding="utf-8"))
     entry = next(each for each in index if each["subject"] == f"{TOPICS[kind]}-value")
-    schema = writer_schema(entry["id"], (shipped("schemas") / entry["file"]).read_text(encoding="utf-8"))
+    text = (shipped("schemas") / entry["file"]).read_text(encoding="utf-8")
+    if notes_bytes:
+        record = json.loads(text)
+        record["fields"].append({"name": NOTES, "type": "string", "default": ""})
+        text = json.dumps(record)
     events = list(samples(kind, count + WARM_EVENTS, SEED, lambda number: FIRST_MS + number).events)
-    messages = list(encoded(events, schema, KEYS[kind]))
-    return Load(
-        kind, messages[:WARM_EVENTS], messages[WARM_EVENTS:], [str(event["event_id"]) for event in events[WARM_EVENTS:]]
-    )
+    padded = ({**each, NOTES: "n" * notes_bytes} for each in events) if notes_bytes else events
+    messages = list(encoded(padded, writer_schema(entry["id"], text), KEYS[kind]))
+    ids = [str(event["event_id"]) for event in events[WARM_EVENTS:]]
+    return Load(kind, messages[:WARM_EVENTS], messages[WARM_EVENTS:], ids, text)
 
 
 def fill(bootstrap: str, topic: str, messages: Sequence[Message]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -48,6 +49,27 @@ def plot_delays(results: Results, path: Path) -> None:
     axis.minorticks_off()
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize="small")
+    figure.tight_layout()
+    figure.savefig(path, dpi=DPI)
+    plt.close(figure)
+
+
+def plot_growth(points: Sequence[tuple[str, int, float]], path: Path) -> None:
+    """One panel for each dimension: CPU per event against its value. Writes a PNG.
+
+    Args:
+        points: dimension, value, CPU microseconds per event.
+        path: the picture.
+    """
+    dimensions = list(dict.fromkeys(dimension for dimension, _, _ in points))
+    figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 1.5 * HEIGHT))
+    for axis, dimension in zip(axes.flat, dimensions, strict=True):
+        values, costs = zip(*((value, cost) for each, value, cost in points if each == dimension), strict=True)
+        axis.plot(values, costs, marker="o", color=OURS)
+        axis.set(xscale="log", xlabel=dimension, ylabel="CPU us per event", ylim=(0, None))
+        axis.set_xticks(values, [f"{each:,}" for each in values], fontsize="small")
+        axis.minorticks_off()
+        axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     figure.savefig(path, dpi=DPI)
     plt.close(figure)

@@ -28,13 +28,16 @@ class Progress:
         bootstrap: of the broker.
         source, target: its topics.
         group: its consumer group if it writes transactions, else None.
+        partitions: of each topic.
     """
 
-    def __init__(self, bootstrap: str, source: str, target: str, group: str | None = None) -> None:
+    def __init__(
+        self, bootstrap: str, source: str, target: str, group: str | None = None, partitions: int = PARTITIONS
+    ) -> None:
         self._admin = AdminClient({"bootstrap.servers": bootstrap}, logger=librdkafka_log(silent))
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        self._ends = {TopicPartition(target, number): latest for number in range(PARTITIONS)}
-        self._read = [TopicPartition(source, number) for number in range(PARTITIONS)]
+        self._ends = {TopicPartition(target, number): latest for number in range(partitions)}
+        self._read = [TopicPartition(source, number) for number in range(partitions)]
         self._group = group
 
     def count(self) -> int:
@@ -64,13 +67,13 @@ class Progress:
         return time.monotonic()
 
 
-def read_all(bootstrap: str, topic: str, at_least: int) -> list[bytes]:
+def read_all(bootstrap: str, topic: str, at_least: int, partitions: int = PARTITIONS) -> list[bytes]:
     """Every value of a topic; waits for so many, and then a little for any that are too many.
 
     Raises:
         RuntimeError: fewer came.
     """
-    consumer = _assigned(bootstrap, topic, {})
+    consumer = _assigned(bootstrap, topic, {}, partitions)
     found: list[bytes] = []
     deadline_s = time.monotonic() + READ_S_MAX
     try:
@@ -110,10 +113,10 @@ def receive(
         consumer.close()
 
 
-def _assigned(bootstrap: str, topic: str, starts: Mapping[int, int]) -> Consumer:
+def _assigned(bootstrap: str, topic: str, starts: Mapping[int, int], partitions: int = PARTITIONS) -> Consumer:
     settings = {"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False}
     consumer = Consumer(settings, logger=librdkafka_log(silent))
     consumer.assign(
-        [TopicPartition(topic, number, starts.get(number, OFFSET_BEGINNING)) for number in range(PARTITIONS)]
+        [TopicPartition(topic, number, starts.get(number, OFFSET_BEGINNING)) for number in range(partitions)]
     )
     return consumer

@@ -34,6 +34,7 @@ class Stage:
         schemas: a folder as SchemaFolder reads it, with the two topics' subjects.
         bundle: the model.
         port: free, for whoever serves metrics.
+        partitions: of each of the two topics.
     """
 
     bootstrap: str
@@ -45,6 +46,7 @@ class Stage:
     schemas: Path
     bundle: Path
     port: int
+    partitions: int
 
     @property
     def letters(self) -> str:
@@ -62,8 +64,23 @@ class Stage:
         return int(entry["id"]), (self.schemas / entry["file"]).read_text(encoding="utf-8")
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What of a stage may differ from the others'.
+
+    Attributes:
+        partitions: of the topics.
+        bundle: the model; the shipped one if None.
+        events: text of the events' schema; the shipped one if empty.
+    """
+
+    partitions: int = PARTITIONS
+    bundle: Path | None = None
+    events: str = ""
+
+
 @contextmanager
-def new_stage(bootstrap: str, kind: str, work: Path) -> Iterator[Stage]:
+def new_stage(bootstrap: str, kind: str, work: Path, shape: Shape = Shape()) -> Iterator[Stage]:
     """Makes topics under new names and deletes them when the block is left."""
     mark = uuid.uuid4().hex[:8]
     source, target = f"{TOPICS[kind]}.{mark}", f"{OUTPUTS[kind]}.{mark}"
@@ -72,11 +89,16 @@ def new_stage(bootstrap: str, kind: str, work: Path) -> Iterator[Stage]:
     with tempfile.TemporaryDirectory(dir=work) as name:
         folder = Path(name)
         schemas = _schemas(folder / "schemas", {TOPICS[kind]: source, OUTPUTS[kind]: target})
-        bundle = shipped("models") / BUNDLES[kind]
+        if shape.events:
+            entry = next(each for each in _index(schemas) if each["subject"] == f"{source}-value")
+            (schemas / entry["file"]).write_text(shape.events, encoding="utf-8")
+        bundle = shape.bundle or shipped("models") / BUNDLES[kind]
         (port,) = free_ports(1)
-        admin.create([*(Topic(name, PARTITIONS, 1) for name in names), Topic(DEPLOYMENTS, 1, 1)])
+        admin.create([*(Topic(name, shape.partitions, 1) for name in names), Topic(DEPLOYMENTS, 1, 1)])
         try:
-            yield Stage(bootstrap, kind, source, target, f"bench-{mark}", folder, schemas, bundle, port)
+            yield Stage(
+                bootstrap, kind, source, target, f"bench-{mark}", folder, schemas, bundle, port, shape.partitions
+            )
         finally:
             admin.delete(names)
 

@@ -17,7 +17,7 @@ from bench.contenders import Contender, running
 from bench.load import Load, fill
 from bench.measure import cpu_s, memory_peak_mb
 from bench.readers import Progress, read_all
-from bench.stage import Stage, new_stage
+from bench.stage import Shape, Stage, new_stage
 
 LOOK_EVERY_S = 0.02
 DRAIN_S_MAX = 300.0
@@ -58,7 +58,13 @@ class Drain:
         return self.cpu_s / self.events * 1e6
 
 
-def drain(contender: Contender, bootstrap: str, load: Load, work: Path) -> tuple[Drain, Sample]:
+def drain(
+    contender: Contender,
+    bootstrap: str,
+    load: Load,
+    work: Path,
+    shape: Shape = Shape(),  # noqa: B008 -- frozen
+) -> tuple[Drain, Sample]:
     """Runs one contender once; the account of its output is part of it.
 
     Raises:
@@ -66,9 +72,9 @@ def drain(contender: Contender, bootstrap: str, load: Load, work: Path) -> tuple
         RuntimeError: it did not start, stalled, or did not end.
     """
     events = len(load.messages)
-    with new_stage(bootstrap, load.kind, work) as stage:
+    with new_stage(bootstrap, load.kind, work, shape) as stage:
         group = f"{stage.group}.{stage.kind}" if contender.transactions else None
-        progress = Progress(bootstrap, stage.source, stage.target, group)
+        progress = Progress(bootstrap, stage.source, stage.target, group, stage.partitions)
         with running(contender, stage) as worker:
             fill(bootstrap, stage.source, load.warm)
             progress.wait(len(load.warm), LOOK_EVERY_S, DRAIN_S_MAX)
@@ -89,7 +95,7 @@ def drain(contender: Contender, bootstrap: str, load: Load, work: Path) -> tuple
 
 
 def _account(stage: Stage, expected: int, contender: Contender) -> Sample:
-    values = read_all(stage.bootstrap, stage.target, expected)
+    values = read_all(stage.bootstrap, stage.target, expected, stage.partitions)
     if contender.scores:
         return count_predictions(values, expected, decoder(stage.schema(stage.target)[1]))
     count_copies(values, expected)

@@ -1,0 +1,165 @@
+"""`python -m bench.growth`: how the cost of an event grows with partitions, event size, backlog and trees.
+
+One dimension is varied at a time, each point a backlog drained by the worker at least once; points are interleaved, and
+medians count. Prints the page, and writes docs/growth.md and docs/growth.png unless --quick is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from bench.contenders import scorer
+from bench.load import Load, make_load
+from bench.machine import machine, versions
+from bench.plan import FULL_COMPILER
+from bench.plots import plot_growth
+from bench.stage import Shape
+from bench.throughput import Drain, drain
+from bench.trees import bundle_of_trees
+from scorer.local.kafka import running_kafka
+
+PAGE = Path(__file__).parents[1] / "docs" / "growth.md"
+RUNS = 3
+SIZE = "bytes of an event"
+PICTURE = "growth.png"
+EVENTS, BYTES_MAX = 200_000, 400_000_000
+PACED = scorer("paced")
+
+
+@dataclass(slots=True)
+class Point:
+    """One value of one dimension.
+
+    Attributes:
+        dimension, value: which.
+        events: in the backlog.
+        notes_bytes, shape: what differs from the others.
+        runs: what was measured.
+    """
+
+    dimension: str
+    value: int
+    events: int
+    notes_bytes: int = 0
+    shape: Shape = field(default_factory=Shape)
+    runs: list[Drain] = field(default_factory=list)
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU microseconds per event."""
+        return median(run.cpu_us for run in self.runs)
+
+    @property
+    def per_s(self) -> float:
+        """Events a second."""
+        return median(run.per_s for run in self.runs)
+
+    @property
+    def memory_mb(self) -> float:
+        """Peak of resident memory."""
+        return max(run.memory_mb for run in self.runs)
+
+
+def points(folder: Path, *, quick: bool) -> list[Point]:
+    """What is measured."""
+    events = 5_000 if quick else EVENTS
+    partitions, sizes = ((1, 8), (0, 1000)) if quick else ((1, 4, 16, 64), (0, 400, 2_000, 9_900))
+    backlogs = (5_000, 10_000) if quick else (100_000, 300_000, 1_000_000, 3_000_000)
+    trees = (10, 100) if quick else (10, 40, 100, 300, 1000)
+    return [
+        *(Point("partitions", count, events, shape=Shape(partitions=count)) for count in partitions),
+        *(Point(SIZE, 0, min(events, BYTES_MAX // (200 + size)), size) for size in sizes),
+        *(Point("backlog", count, count) for count in backlogs),
+        *(Point("trees", count, events, shape=Shape(bundle=bundle_of_trees(count, folder))) for count in trees),
+    ]
+
+
+def measure(found: Sequence[Point], runs: int, work: Path) -> None:
+    """Fills the points in.
+
+    Raises:
+        MiscountError: a run did not add up.
+        RuntimeError, ScorerError: a run could not be made.
+    """
+    loads: dict[int, Load] = {}
+    with running_kafka(work / "kafka", say=_say) as server:
+        for number in range(1, runs + 1):
+            for point in found:
+                if point.notes_bytes not in loads:
+                    wanted = max(each.events for each in found if each.notes_bytes == point.notes_bytes)
+                    loads = {0: loads[0]} if loads else {}
+                    loads[point.notes_bytes] = make_load("lead", min(wanted, EVENTS), point.notes_bytes)
+                load = loads[point.notes_bytes]
+                shape = Shape(point.shape.partitions, point.shape.bundle, load.schema)
+                run, _ = drain(PACED, server.address, load.repeated(point.events), work, shape)
+                point.runs.append(run)
+                if point.dimension == SIZE:
+                    point.value = round(load.bytes_mean)
+                told = f"{point.value:,} {point.dimension}: {run.cpu_us:.1f} us, {run.per_s:,.0f}/s"
+                _say(f"run {number} of {runs}: {told}")
+
+
+def page(found: Sequence[Point], runs: int) -> str:
+    """The figures as Markdown."""
+    lines = [
+        "# How cost grows",
+        "",
+        f"Written by `python -m bench.growth` on {datetime.now(UTC):%Y-%m-%d}; do not edit. One worker drains a",
+        f"backlog, at least once: {EVENTS:,} leads unless the table says otherwise, medians of {runs} interleaved runs.",
+        f"Machine: {machine()}. Versions: {versions()}.",
+        "",
+        f"![CPU per event]({PICTURE})",
+    ]
+    for dimension, why in WHY.items():
+        own = [each for each in found if each.dimension == dimension]
+        lines += ["", f"| {dimension} | events | CPU us/event | events/s | memory MB |", "|---|---|---|---|---|"]
+        for each in own:
+            figures = f"{each.cpu_us:.1f} | {each.per_s:,.0f} | {each.memory_mb:.0f}"
+            lines.append(f"| {each.value:,} | {each.events:,} | {figures} |")
+        lines += ["", why]
+    return "\n".join(lines) + "\n"
+
+
+WHY = {
+    "partitions": "",
+    SIZE: "",
+    "backlog": "",
+    "trees": "",
+}
+"""What is to be said of each line."""
+
+
+def main() -> int:
+    """Runs the benchmark and returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench.growth", description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a smoke: small, one run each, writes nothing")
+    args = parser.parse_args()
+    for name in [name for name in os.environ if name.startswith("SCORER_")]:
+        del os.environ[name]
+    os.environ["_JAVA_OPTIONS"] = FULL_COMPILER
+    runs = 1 if args.quick else RUNS
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        found = points(Path(name), quick=args.quick)
+        measure(found, runs, Path(name))
+    text = page(found, runs)
+    print(text)
+    if not args.quick:
+        PAGE.write_text(text, encoding="utf-8")
+        plot_growth([(each.dimension, each.value, each.cpu_us) for each in found], PAGE.with_name(PICTURE))
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
