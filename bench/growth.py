@@ -113,7 +113,7 @@ def page(found: Sequence[Point], runs: int) -> str:
         "# How cost grows",
         "",
         f"Written by `python -m bench.growth` on {datetime.now(UTC):%Y-%m-%d}; do not edit. One worker drains a",
-        f"backlog, at least once: {EVENTS:,} leads unless the table says otherwise, medians of {runs} interleaved runs.",
+        f"backlog, at least once: {EVENTS:,} leads unless the table says otherwise, medians of {runs} runs.",
         f"Machine: {machine()}. Versions: {versions()}.",
         "",
         f"![CPU per event]({PICTURE})",
