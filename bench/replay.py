@@ -121,9 +121,7 @@ def _replay(stage: Stage, more: Sequence[str]) -> Contender:
 
 def _measured(who: str, started: process.Started, stage: Stage, group: str, size: int) -> Run:
     """The figures of a pass, from its first twentieth to its end."""
-    log, done = stage.folder / "contender.log", _done(stage, group)
-    # On a broker that has had no group yet, confluent-kafka 2.16 ends the process that asks for one's positions.
-    _until(lambda: HISTORY.ready in log.read_text(encoding="utf-8"))
+    done = _done(stage, group)
     _until(lambda: done() >= size * FIRST_SHARE)
     first, began_s, before_s = done(), time.monotonic(), cpu_s(started.mark.pid)
     used_s = memory_mb = 0.0

@@ -42,16 +42,22 @@ Stored = Callable[[Sequence[int]], Mapping[int, int]]
 """Partitions to the next offsets of those that have been read before. Raises TransientError."""
 
 
-def committed(consumer: Consumer, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+def committed(
+    consumer: Consumer, topic: str, partitions: Sequence[int], answer_s_max: float = ANSWER_S_MAX, group: str = ""
+) -> dict[int, int]:
     """Partition to next offset, where the group has committed one.
 
     Raises:
         TransientError: nobody says.
+        RefusedError: we may not ask for it.
     """
-    return {each.partition: each.offset for each in recorded(consumer, topic, partitions) if each.offset != _INVALID}
+    found = recorded(consumer, topic, partitions, answer_s_max, group)
+    return {each.partition: each.offset for each in found if each.offset != _INVALID}
 
 
-def recorded(consumer: Consumer, topic: str, partitions: Sequence[int]) -> list[TopicPartition]:
+def recorded(
+    consumer: Consumer, topic: str, partitions: Sequence[int], answer_s_max: float = ANSWER_S_MAX, group: str = ""
+) -> list[TopicPartition]:
     """What the group has committed of each partition, metadata included.
 
     Raises:
@@ -67,22 +73,22 @@ def recorded(consumer: Consumer, topic: str, partitions: Sequence[int]) -> list[
                 raise KafkaException(each.error)
         return found
 
-    return _answered(ask, f"committed offsets of {topic}", topic)
+    return _answered(ask, f"committed offsets of {topic}", topic, answer_s_max, group)
 
 
-def _answered(ask: Callable[[], T], what: str, topic: str) -> T:
+def _answered(ask: Callable[[], T], what: str, topic: str, answer_s_max: float = ANSWER_S_MAX, group: str = "") -> T:
     """Asks until somebody answers.
 
     Raises:
-        TransientError: nobody did in ANSWER_S_MAX, or the answer is no.
+        TransientError: nobody did in that time, or the answer is no.
         RefusedError: we have no right to the answer.
     """
-    until_s = time.monotonic() + ANSWER_S_MAX
+    until_s = time.monotonic() + answer_s_max
     while True:
         try:
             return ask()
         except KafkaException as error:
-            refusal = refused(error.args[0], topic=topic)
+            refusal = refused(error.args[0], topic=topic, group=group)
             definite = refusal is not None or error.args[0].fatal() or error.args[0].code() in _DEFINITE
             if definite or time.monotonic() > until_s:
                 raise refusal or TransientError(f"no {what}: {error.args[0]}") from error

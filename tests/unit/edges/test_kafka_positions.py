@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from scorer.core.errors import RefusedError, TransientError
 from scorer.edges.kafka import positions
-from scorer.edges.kafka.positions import starting
+from scorer.edges.kafka.positions import committed, starting
 
 GOING_AWAY = [
     KafkaError._DESTROY_BROKER,
@@ -53,10 +53,9 @@ def test_a_broker_that_goes_away_is_asked_again(code: int) -> None:
     assert asked(code, code) == {0: 7}
 
 
-def test_nobody_is_asked_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(positions, "ANSWER_S_MAX", 0.0)
+def test_nobody_is_asked_for_ever() -> None:
     with pytest.raises(TransientError, match="no committed offsets of events"):
-        asked(*[KafkaError._TRANSPORT] * 3)
+        committed(cast(Any, Wavering(*[KafkaError._TRANSPORT] * 3)), "events", [0], answer_s_max=0.0)
 
 
 @pytest.mark.parametrize("code", [KafkaError.UNKNOWN_MEMBER_ID, KafkaError._STATE])
