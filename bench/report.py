@@ -122,11 +122,10 @@ def _delays(results: Results) -> str:
     leads = sorted(results.leads, key=lambda run: run.per_s)
     rows = [row for rate in dict.fromkeys(run.per_s for run in leads) for row in _at("leads", leads, rate)]
     rows += _at("logins", results.logins, results.plan.logins_per_s)
-    for run in results.halves:
-        if run.contender not in {row[0] for row in rows}:
-            rows += _at("half its limit:", results.halves, run.per_s, run.contender)
+    for name, rate in dict.fromkeys((run.contender, run.per_s) for run in results.halves):
+        rows += _at("half its limit:", results.halves, rate, name)
     rows += _at("", results.floors, results.floors[0].per_s)
-    return _table(head, dict.fromkeys(rows))
+    return _table(head, rows)
 
 
 def _at(label: str, runs: Sequence[Delay], per_s: int, only: str = "") -> list[tuple[str, ...]]:
