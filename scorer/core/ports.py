@@ -181,15 +181,15 @@ class Sink(Protocol):
 
 
 class Sandbox(Protocol):
-    """Scores one record in a process that may die of it."""
+    """Scores records in a process that may die of them."""
 
     def score(
-        self, record: RecordBatch, schemas: Mapping[int, WriterSchema | str], recipe: Recipe, now_ms: int
+        self, batch: RecordBatch, schemas: Mapping[int, WriterSchema | str], recipe: Recipe, now_ms: int
     ) -> Scored | Death:
-        """What came of a batch of one record; see scoring.score_batch."""
+        """What came of a batch, all of whose columns are in memory; see scoring.score_batch."""
 
     def close(self) -> None:
-        """Ends the process, if there is one; the next record starts another."""
+        """Ends the process, if there is one; the next batch starts another."""
 
 
 class SchemaRegistry(Protocol):

@@ -1,8 +1,9 @@
-"""When records are scored one by one in a process that may die, and which of them are set aside.
+"""When records are scored in a process that may die, and which of them are set aside.
 
 A partition that was begun at one position twice and never left in good order is suspect: some record behind that
-position may end the process. From there on every record is first scored in a sandbox. Only a record whose own sandbox
-dies or hangs is set aside; that others were killed from outside, or for want of memory, sets nothing aside.
+position may end the process. From there on every batch is scored in a sandbox, and record by record if that dies or
+hangs. Only a record whose own sandbox dies or hangs is set aside; that others were killed from outside, or for want of
+memory, sets nothing aside.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 UNFINISHED_MIN = 2
-"""From so many deaths at one position on, its records are scored in a sandbox."""
+"""From so many starts at one position on that came to no good end, its records are scored in a sandbox."""
 SUSPECT_ROWS = 50_000
 """So many records behind the position are suspect: more than were ever read ahead of a commit."""
 

@@ -1,6 +1,6 @@
-"""A process that scores one record at a time and may die of it.
+"""A process that scores a batch at a time, be it of one record, and may die of it.
 
-It is started anew (spawn), holds the model and the schemas, and knows no Kafka. One record and one answer are on the
+It is started anew (spawn), holds the model and the schemas, and knows no Kafka. One batch and one answer are on the
 way at a time, so that a death has one cause.
 """
 
@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
@@ -25,7 +26,7 @@ from scorer.core.scoring import Recipe, score_batch
 from scorer.core.wire import split_frames
 
 START_S_MAX = 120.0
-RECORD_S_MAX = 30.0
+BATCH_S_MAX = 30.0
 _DECODED = "decoded"
 
 
@@ -47,17 +48,17 @@ class Sandbox:
 
     Args:
         value_bytes_max: longer values are rejected unread.
-        record_s_max: a record that takes longer is said to hang.
+        batch_s_max: a batch that takes longer is said to hang.
     """
 
-    def __init__(self, value_bytes_max: int, record_s_max: float = RECORD_S_MAX) -> None:
-        self._value_bytes_max, self._record_s_max = value_bytes_max, record_s_max
+    def __init__(self, value_bytes_max: int, batch_s_max: float = BATCH_S_MAX) -> None:
+        self._value_bytes_max, self._batch_s_max = value_bytes_max, batch_s_max
         self._recipe: Recipe | None = None
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
 
     def score(
-        self, record: RecordBatch, schemas: Mapping[int, WriterSchema | str], recipe: Recipe, now_ms: int
+        self, batch: RecordBatch, schemas: Mapping[int, WriterSchema | str], recipe: Recipe, now_ms: int
     ) -> Scored | Death:
         """See ports.Sandbox."""
         pipe = self._started(recipe)
@@ -67,8 +68,8 @@ class Sandbox:
         }
         decoded = False
         try:
-            pipe.send((record, known, now_ms))
-            while pipe.poll(self._record_s_max):
+            pipe.send((batch, known, now_ms))
+            while pipe.poll(self._batch_s_max):
                 answer = pipe.recv()
                 if answer != _DECODED:
                     return self._judged(answer, decoded)
@@ -76,7 +77,7 @@ class Sandbox:
         except (EOFError, OSError):
             return self._died(decoded)
         self.close()
-        return Death(End.HUNG, decoded, f"no answer within {self._record_s_max:.0f} s")
+        return Death(End.HUNG, decoded, f"no answer within {self._batch_s_max:.0f} s")
 
     def close(self) -> None:
         """Ends the process."""
@@ -130,18 +131,19 @@ def _serve(pipe: Connection, parts: _Parts) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.nice(5)
     writer = writer_schema(parts.writer_id, parts.writer_text)
+    parsed = cache(writer_schema)
     recipe = Recipe(load_model(parts.bundle), writer, parts.topic, parts.origin, parts.trace)
     pipe.send("ready")
     while True:
         try:
-            record, known, now_ms = pipe.recv()
+            batch, known, now_ms = pipe.recv()
         except EOFError:
             return
-        schemas = {number: writer_schema(number, text) if ok else text for number, (text, ok) in known.items()}
+        schemas = {number: parsed(number, text) if ok else text for number, (text, ok) in known.items()}
         try:
-            frames = split_frames(record.values, parts.value_bytes_max)
-            decode(record, frames, schemas)
+            frames = split_frames(batch.values, parts.value_bytes_max)
+            decode(batch, frames, schemas)
             pipe.send(_DECODED)
-            pipe.send(score_batch(record, frames, schemas, recipe, now_ms))
+            pipe.send(score_batch(batch, frames, schemas, recipe, now_ms))
         except Exception as error:  # what escapes would have ended the worker; the type alone, no values
             pipe.send(type(error).__name__)

@@ -205,7 +205,6 @@ class Worker:
             self.observer.serving(recipe.model, recipe.origin)
             self.report("stream.serving", {"model": recipe.model.bundle.label, "sha256": recipe.model.bundle.sha256})
         if self.suspects.holds(batch):
-            self.status.enter(State.WAITING, "records behind two deaths are scored one by one")
             scored = self.suspects.score(batch, schemas, recipe, self.clock.now_ms(), lambda: self._going_on(source))
             if scored is None:
                 return False
@@ -227,7 +226,8 @@ class Worker:
         return True
 
     def _going_on(self, source: Lagging) -> bool:
-        self._linger(source, 1)
+        if self.clock.ticks_ms() - self.status.beat_ms > IDLE_MS_MAX:
+            self._linger(source, 1)
         return not self.stop.is_set()
 
     def _await(self, source: Lagging, why: str, wait_ms: float, settling: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""A real process that scores one record at a time: what it answers, and how its deaths are told."""
+"""A real process that scores batches and may die of them: what it answers, and how its deaths are told."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.services.test_suspects import SCHEMAS, batch, lead
 def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     for name, value in deadly(tmp_path / "site").items():
         monkeypatch.setenv(name, value)
-    made = Sandbox(1 << 20, record_s_max=6.0)
+    made = Sandbox(1 << 20, batch_s_max=6.0)
     yield made
     made.close()
 
@@ -33,8 +33,8 @@ def text(value: str) -> bytes:
 
 
 def test_it_answers_what_scoring_here_would(sandbox: Sandbox) -> None:
-    for value in (lead(3), BAD, None):
-        record = batch(value)
+    for values in ((lead(3),), (BAD,), (None,), (lead(0), BAD, None, *map(lead, range(1, 50)))):
+        record = batch(*values)
         wanted = score_batch(record, split_frames(record.values, 1 << 20), SCHEMAS, recipe(), 7)
         found = sandbox.score(record, SCHEMAS, recipe(), 7)
         assert isinstance(found, Scored)

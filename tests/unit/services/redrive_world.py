@@ -34,13 +34,13 @@ class Sandbox:
     scored: list[int] = field(default_factory=list)
 
     def score(
-        self, record: RecordBatch, schemas: Mapping[int, WriterSchema | str], recipe: Recipe, now_ms: int
+        self, batch: RecordBatch, schemas: Mapping[int, WriterSchema | str], recipe: Recipe, now_ms: int
     ) -> Scored | Death:
-        (offset,) = record.offsets.tolist()
-        if offset in self.deadly:
+        offsets = batch.offsets.tolist()
+        if self.deadly.intersection(offsets):
             return Death(End.DIED, False, "SIGSEGV")
-        self.scored.append(offset)
-        return score_batch(record, split_frames(record.values, 1000), schemas, recipe, now_ms)
+        self.scored += offsets
+        return score_batch(batch, split_frames(batch.values, 1000), schemas, recipe, now_ms)
 
     def close(self) -> None:
         """Nothing to end."""

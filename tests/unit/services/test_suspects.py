@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 
 from scorer.core.records import Closed, RecordBatch, Scored, Stage
 from scorer.core.sandbox import SUSPECT_ROWS, Death, End
@@ -22,20 +23,25 @@ SCHEMAS: Mapping[int, WriterSchema | str] = {EVENT_ID: writer_schema(EVENT_ID, E
 
 @dataclass
 class Hand:
-    """A sandbox that scores for real, but for the records whose deaths were planned by their offsets."""
+    """A sandbox that scores for real, but for the records whose deaths were planned by their offsets.
+
+    `whole` is how it ends over a batch that holds one of them.
+    """
 
     deaths: dict[int, deque[Death]] = field(default_factory=dict)
-    asked: list[int] = field(default_factory=list)
+    whole: Death = field(default_factory=lambda: Death(End.DIED, False, "SIGSEGV"))
+    asked: list[list[int]] = field(default_factory=list)
     closed: int = 0
 
     def score(
-        self, record: RecordBatch, schemas: Mapping[int, WriterSchema | str], recipe: Recipe, now_ms: int
+        self, batch: RecordBatch, schemas: Mapping[int, WriterSchema | str], recipe: Recipe, now_ms: int
     ) -> Scored | Death:
-        (offset,) = record.offsets.tolist()
-        self.asked.append(offset)
-        if self.deaths.get(offset):
-            return self.deaths[offset].popleft()
-        return score_batch(record, split_frames(record.values, 1 << 20), schemas, recipe, now_ms)
+        offsets = batch.offsets.tolist()
+        self.asked.append(offsets)
+        planned = [offset for offset in offsets if self.deaths.get(offset)]
+        if planned:
+            return self.deaths[planned[0]].popleft() if len(offsets) == 1 else self.whole
+        return score_batch(batch, split_frames(batch.values, 1 << 20), schemas, recipe, now_ms)
 
     def close(self) -> None:
         self.closed += 1
@@ -94,11 +100,21 @@ def test_the_sandbox_is_ended_once_nothing_in_hand_is_suspect() -> None:
     assert hand.closed == 1
 
 
-def test_a_batch_scored_record_by_record_is_what_it_is_as_a_whole() -> None:
-    made, _ = suspects(Hand())
-    whole = batch(lead(0), BAD, None, lead(1), b"x", lead(2))
-    wanted = score_batch(whole, split_frames(whole.values, 1 << 20), SCHEMAS, recipe(), 5)
-    assert same(made.score(whole, SCHEMAS, recipe(), 5, lambda: True), wanted)
+def test_suspects_that_do_no_harm_are_scored_as_one_batch() -> None:
+    hand = Hand()
+    made, told = suspects(hand)
+    assert made.score(batch(*map(lead, range(9))), SCHEMAS, recipe(), 5, lambda: True) is not None
+    assert hand.asked == [list(range(9))]
+    assert [event for event, _ in told] == ["partition.suspect"]
+
+
+@pytest.mark.parametrize("end", End)
+def test_a_batch_scored_record_by_record_is_what_it_is_as_a_whole(end: End) -> None:
+    rows = batch(lead(0), BAD, None, lead(1), b"x", lead(2), lead(3))
+    made, _ = suspects(hand := Hand({6: deque([Death(End.OUTSIDE, False, "SIGKILL")])}, Death(end, False, "")))
+    wanted = score_batch(rows, split_frames(rows.values, 1 << 20), SCHEMAS, recipe(), 5)
+    assert same(made.score(rows, SCHEMAS, recipe(), 5, lambda: True), wanted)
+    assert len(hand.asked) == 1 + 7 + 1
 
 
 def test_a_record_that_kills_its_sandbox_is_rejected_alone_with_how_it_ended() -> None:
@@ -122,13 +138,14 @@ def test_a_sandbox_that_was_killed_from_outside_is_started_again_for_the_same_re
     made, told = suspects(hand)
     found = made.score(batch(lead(0), lead(1)), SCHEMAS, recipe(), 5, lambda: True)
     assert found is not None
-    assert (hand.asked, found.rejections) == ([0, 0, 0, 0, 1], [])
-    assert [event for event, _ in told].count("sandbox.ended") == 3
+    assert (hand.asked, found.rejections) == ([[0, 1], [0], [0], [0], [0], [1]], [])
+    assert [event for event, _ in told].count("sandbox.ended") == 1 + 3
 
 
-def test_a_stop_is_heeded_between_two_records() -> None:
-    hand = Hand()
+@pytest.mark.parametrize("asked", [[], [[0, 1, 2]], [[0, 1, 2], [0]]])
+def test_a_stop_is_heeded_before_each_try(asked: list[list[int]]) -> None:
+    hand = Hand({2: deque([Death(End.DIED, False, "SIGSEGV")])})
     made, _ = suspects(hand)
-    answers = iter([True, False])
+    answers = iter([True] * len(asked) + [False])
     assert made.score(batch(lead(0), lead(1), lead(2)), SCHEMAS, recipe(), 5, lambda: next(answers)) is None
-    assert hand.asked == [0]
+    assert hand.asked == asked
