@@ -17,11 +17,14 @@ from tests.harness.fleet import FENCED
 from tests.harness.kafka_proxy import ADD_OFFSETS_TO_TXN
 from tests.harness.poison import kinds_of
 from tests.harness.topics import PARTITIONS
+from tests.harness.workers import Worker
 from tests.oracle.judge import Broken, Figures
 
 POINTS = ("consumed", "scored", "produced", "flushed", "offsets_sent", "before_commit", "after_commit")
 FAILPOINT = "SCORER_FAILPOINT"
 FROZEN_S = 20
+WORKS_S = 2.0
+"""A worker that has just been given its partitions has nothing in hand."""
 RECORDS_MAX = 100_000
 """About so many are sent in a long run: the oracle keeps all of them in memory."""
 KILL_S = 5.0
@@ -94,24 +97,31 @@ def frozen_and_woken(
     transaction = {"timeout_ms": timeout_ms, "every_ms": 1_000}
     own = timeout_ms < 1_000 * FROZEN_S  # then it need not ask: it knows that its transaction is over
     with scene(plan, "T4", delivery, kafka, folder, variables=variables, transaction=transaction) as here:
+        zombie, other = here.fleet.workers["a"], here.fleet.workers["b"]
+
+        def noticed() -> list[dict[str, Any]]:
+            """Log lines that say that somebody else has them; at least once it may hear so before it would commit."""
+            lost = zombie.events("partitions.lost") if delivery == AT_LEAST else []
+            return _refusals(zombie, own) + lost
+
         woken = refused = 0
         recovered = []
         for _ in range(plan.counts.zombies):
-            zombie, other = here.fleet.workers["a"], here.fleet.workers["b"]
             here.until(zombie.owned, "an owner")
-            before = len(_refusals(here, own))
+            before = len(noticed())
             if delivery == AT_LEAST:
+                time.sleep(WORKS_S)
                 zombie.signal(signal.SIGSTOP)
             else:
                 _freeze_in_commit(here, "a")
             stopped_s = time.monotonic()
-            here.until(lambda other=other: len(other.owned()) == PARTITIONS, "the owner of all")
+            here.until(lambda: len(other.owned()) == PARTITIONS, "the owner of all")
             time.sleep(max(0.0, FROZEN_S - (time.monotonic() - stopped_s)))
             zombie.signal(signal.SIGCONT)
             woken += 1
             recovered.append(here.moves())
-            refused += len(_refusals(here, own)) > before
-        told = sorted({_code(line) for line in _refusals(here, own)})
+            refused += len(noticed()) > before
+        told = sorted({_code(line) for line in noticed()})
         return here.finish(
             f"SIGSTOP {FROZEN_S} s, transactions of up to {timeout_ms // 1000} s", refused, woken,
             unit="zombies refused", recovery_s=max(recovered), note=f"its log says {', '.join(told)}",
@@ -212,15 +222,17 @@ def _freeze_in_commit(here: Scene, name: str) -> None:
     assert frozen.wait(30), f"{name} commits nothing"
 
 
-def _refusals(here: Scene, own: bool) -> list[dict[str, Any]]:
-    """Log lines of commits that the broker or the client refused because somebody else has the partitions.
+def _refusals(worker: Worker, own: bool) -> list[dict[str, Any]]:
+    """A worker's log lines of commits that the broker or the client refused because somebody else has the partitions.
 
     With `own` also of those that the worker itself gave up, since their time was over.
     """
     names = ("transaction.call_failed", "kafka.commit_failed")
-    found = [line for name in names for line in here.events(name) if any(code in str(line) for code in REFUSALS)]
-    return found + (here.events("transaction.aborted") if own else [])
+    found = [line for name in names for line in worker.events(name) if any(code in str(line) for code in REFUSALS)]
+    return found + (worker.events("transaction.aborted") if own else [])
 
 
 def _code(line: dict[str, Any]) -> str:
+    if line["event"] == "partitions.lost":
+        return line["event"]
     return next((code for code in REFUSALS if code in str(line)), "its time was over")

@@ -79,15 +79,13 @@ def m5_score_records_of_partitions_that_are_gone() -> None:
     """What was read is scored, whoever owns it by now."""
     from scorer.core.offsets import Ledger
     from scorer.edges.kafka.consumer import KafkaSource
-    from scorer.services import output
 
     def keep(self: Any, messages: list[Any]) -> None:
         self._disowned = set()
         self._gathered += [message for message in messages if message.error() is None]
 
     KafkaSource._keep = keep  # type: ignore[method-assign]
-    output._still_ours = lambda *given: given[2]
-    Ledger.holds = lambda *given: given[1] in given[0].generations  # type: ignore[method-assign]
+    Ledger.holds = lambda *_: True  # type: ignore[method-assign]
 
 
 def m6_dead_letters_outside_the_transaction() -> None:
