@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 
 def main(*command: str) -> None:
@@ -22,7 +23,9 @@ def main(*command: str) -> None:
 
 
 def _end_with(child: subprocess.Popen[bytes]) -> None:
-    print(child.wait(), flush=True)
+    code = child.wait()
+    with suppress(BrokenPipeError):  # nobody is left to be told
+        print(code, flush=True)
     os._exit(0)
 
 
