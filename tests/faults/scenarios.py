@@ -199,7 +199,7 @@ def poisoned(plan: Plan, kafka: FaultKafka, folder: Path, delivery: str, variabl
     with scene(plan, "T16", delivery, kafka, folder, variables=armed, poison_every=20) as here:
         here.until(lambda: here.fleet.killed >= wanted, "killed", 60 + 20 * wanted)
         recovered = recovers(here)
-        kinds = {each.kind for each in here.load.sent.values() if each.kind}
+        kinds = {each.kind for each in dict(here.load.sent).values() if each.kind}
         lacking = kinds_of("lead").keys() - kinds
         if lacking:
             raise Vacuous(f"O7: these kinds of poison were not sent: {sorted(lacking)}")
