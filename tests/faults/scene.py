@@ -196,7 +196,7 @@ class Scene:
     def ends(self) -> dict[int, int]:
         """Partition to the offset behind the last record that was sent."""
         ends: dict[int, int] = {}
-        for partition, offset in self.load.sent:
+        for partition, offset in list(self.load.sent):
             ends[partition] = max(ends.get(partition, 0), offset + 1)
         return ends
 
