@@ -20,11 +20,9 @@ from scorer.core.assemble import Features
 from scorer.core.columns import Array, Texts
 from scorer.core.contract import Contract, OutputRule
 from scorer.core.model import Model
-from scorer.core.records import RecordBatch, Rows
+from scorer.core.records import VECTOR_ROWS_MIN, RecordBatch, Rows
 
 DIGEST_BYTES = 8
-VECTOR_ROWS_MIN = 20
-"""From this many rows on Arrow's fixed cost per call is less than Python's per row."""
 
 PROVENANCE: Mapping[str, tuple[str, ...]] = {
     "prediction_id": ("string",),
@@ -112,7 +110,7 @@ def compose(
         "source_offset": offsets,
         "source_timestamp": batch.timestamps[rows],
         "source_schema_id": features.schema_ids,
-        "event_digest": [digest(batch.values[row] or b"") for row in rows.tolist()],
+        "event_digest": _digests([batch.values[row] or b"" for row in rows.tolist()]),
         "occurred_at": features.occurred_at,
     }
     for rule in contract.outputs:
@@ -131,6 +129,15 @@ def _ids(start: str, partitions: Array, offsets: Array) -> Texts:
 def digest(value: bytes) -> str:
     """Tells one event's bytes from another's: BLAKE2b of 8 bytes over the record's value, in hex."""
     return hashlib.blake2b(value, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def _digests(values: list[bytes]) -> Texts:
+    """The same of each; hex is made of all digests at once, which takes a fifth less."""
+    if len(values) < VECTOR_ROWS_MIN:
+        return [digest(value) for value in values]
+    raw = b"".join([hashlib.blake2b(value, digest_size=DIGEST_BYTES).digest() for value in values])
+    starts = np.arange(len(values) + 1, dtype=np.int32) * (2 * DIGEST_BYTES)
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(starts), pa.py_buffer(raw.hex().encode()))
 
 
 @lru_cache(maxsize=64)

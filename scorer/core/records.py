@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 Rows = npt.NDArray[np.intp]
+VECTOR_ROWS_MIN = 20
+"""From this many rows on an array operation's fixed cost is less than Python's per row."""
 Headers = list[tuple[str, bytes | None]]
 
 
@@ -84,8 +86,12 @@ class RecordBatch:
     @property
     def next_offsets(self) -> dict[int, int]:
         """Per partition the next offset to read once this batch is done."""
-        latest = dict(zip(self.partitions.tolist(), self.offsets.tolist(), strict=True))  # offsets ascend
-        return {partition: offset + 1 for partition, offset in latest.items()}
+        if len(self) < VECTOR_ROWS_MIN:
+            latest = dict(zip(self.partitions.tolist(), self.offsets.tolist(), strict=True))  # offsets ascend
+            return {partition: offset + 1 for partition, offset in latest.items()}
+        ends = np.zeros(int(self.partitions.max()) + 1, dtype=np.int64)
+        ends[self.partitions] = self.offsets + 1  # of several the last one stays
+        return {partition: int(ends[partition]) for partition in np.flatnonzero(ends).tolist()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def split_frames(values: Sequence[bytes | None], value_bytes_max: int) -> Frames
     """Sorts values by schema id. Looks at the first five bytes of each and at its length, nothing else."""
     heads = {None if value is None else value[:PREFIX_BYTES] for value in values}
     head = next(iter(heads)) if len(heads) == 1 else None
-    if head is not None and _is_prefix(head) and max(len(value or b"") for value in values) <= value_bytes_max:
+    if head is not None and _is_prefix(head) and max(map(len, filter(None, values))) <= value_bytes_max:
         return Frames({_PREFIX.unpack(head)[1]: np.arange(len(values))}, [], 0)
     groups: dict[int, list[int]] = {}
     rejections: list[Rejection] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -46,7 +47,7 @@ def as_batch(topic: str, messages: list[Message], closed: Closed) -> RecordBatch
         topic,
         np.fromiter(map(Message.partition, messages), np.int32, n),
         np.fromiter(map(Message.offset, messages), np.int64, n),
-        np.fromiter((stamp for _, stamp in map(Message.timestamp, messages)), np.int64, n),
+        np.fromiter(map(itemgetter(1), map(Message.timestamp, messages)), np.int64, n),
         list(map(Message.value, messages)),
         _Lazy(messages, _key),
         _Lazy(messages, _headers),

@@ -79,6 +79,13 @@ def test_the_time_of_scoring_changes_nothing_else() -> None:
     assert {name for name in one.constants if one.constants[name] != other.constants[name]} == {"scored_at"}
 
 
+def test_ids_and_digests_do_not_depend_on_the_batch_size() -> None:
+    outputs = {"y": np.zeros(20, np.float32)}
+    found = composed(outputs, '[outputs.score]\nfrom = "y"\n', rows=list(range(20)))
+    assert listed(found.columns["event_digest"]) == [digest(b"value %d" % at) for at in range(20)]
+    assert listed(found.columns["prediction_id"]) == [f"lead/1/events/{at % 2}/{100 + at}" for at in range(20)]
+
+
 def test_a_digest_is_eight_bytes_of_blake2b_over_the_whole_value_in_hex() -> None:
     assert digest(b"\x00\x00\x00\x00\x01abc") == hashlib.blake2b(b"\x00\x00\x00\x00\x01abc", digest_size=8).hexdigest()
     assert len(digest(b"")) == 16

@@ -5,14 +5,27 @@ from __future__ import annotations
 import ast
 import inspect
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from scorer.core import assemble, decode, encode, model, strict, wire
-from scorer.core.records import REASONS
+from scorer.core.records import REASONS, VECTOR_ROWS_MIN
 from tests.unit.core.batches import batch_of
 
 
 def test_next_offsets_are_one_past_the_last_of_each_partition() -> None:
     batch = batch_of([b""] * 4, partitions=[2, 0, 2, 0], offsets=[7, 1, 9, 2])
     assert batch.next_offsets == {0: 3, 2: 10}
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 3)), min_size=1, max_size=2 * VECTOR_ROWS_MIN))
+def test_next_offsets_do_not_depend_on_the_batch_size(steps: list[tuple[int, int]]) -> None:
+    offsets, latest = [], dict[int, int]()
+    for partition, gap in steps:
+        latest[partition] = latest.get(partition, -1) + 1 + gap
+        offsets.append(latest[partition])
+    batch = batch_of([b""] * len(steps), partitions=[partition for partition, _ in steps], offsets=offsets)
+    assert batch.next_offsets == {partition: offset + 1 for partition, offset in latest.items()}
 
 
 def test_an_empty_batch_has_no_next_offsets() -> None:
