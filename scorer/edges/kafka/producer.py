@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -50,7 +49,6 @@ class KafkaPublisher:
     ) -> None:
         self._bytes_max = bytes_max or {}
         self._queue_rows_max = int(properties.get("queue.buffering.max.messages", 100_000))
-        self._out = 0  # messages handed over and not yet reported on
         self._failure: ScorerError | None = None
         self._report, self._say_error = report, sparingly(report, "kafka.producer_error")
         self._tell_error = on_error
@@ -112,7 +110,6 @@ class KafkaPublisher:
                 for key, value in zip(outbound.keys[start:stop], outbound.values[start:stop], strict=True)
             ]
             taken = self.producer.produce_batch(outbound.topic, rows, on_delivery=reported)
-            self._out += taken
             if taken < len(rows):
                 too_large += self._retry(outbound, start, rows, reported)
             start = stop
@@ -171,25 +168,23 @@ class KafkaPublisher:
                     return False
                 denied = refused(error.args[0], operation="Write", topic=topic)
                 raise denied or TransientError(f"{topic} takes no messages: {error.args[0]}") from error
-            self._out += 1
             return True
 
     def _room(self) -> int:
         """How many messages the queue has room for; waits until there is any."""
-        while self._out >= self._queue_rows_max:
+        while (out := len(self.producer)) >= self._queue_rows_max:  # handed over, and not reported on
             self.poll(int(QUEUE_WAIT_S * 1000))
-        return self._queue_rows_max - self._out
+        return self._queue_rows_max - out
 
     def _counter(self, batch: InFlight) -> Callable[..., None]:
-        return partial(self._on_delivery, batch)
+        def reported(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                batch.outstanding -= 1
+            elif self._failure is None:  # callbacks only take notes; poll raises
+                refusal = refused(error, operation="Write", topic=str(message.topic()))
+                self._failure = refusal or TransientError(f"a delivery failed: {message.topic()}: {error}")
 
-    def _on_delivery(self, batch: InFlight, error: KafkaError | None, message: Message) -> None:
-        self._out -= 1
-        if error is None:
-            batch.outstanding -= 1
-        elif self._failure is None:  # callbacks only take notes; poll raises
-            refusal = refused(error, operation="Write", topic=str(message.topic()))
-            self._failure = refusal or TransientError(f"a delivery failed: {message.topic()}: {error}")
+        return reported
 
     def _on_error(self, error: KafkaError) -> None:
         self._say_error(error)
