@@ -18,7 +18,7 @@ from confluent_kafka import Producer
 
 from tests.harness.poison import Writers, kinds_of
 from tests.harness.topics import Raw
-from tests.oracle.watcher import read_to_end
+from tests.oracle.watcher import end_of, read_to_end
 
 Place = tuple[int, int]
 POOL = 2_000
@@ -99,12 +99,20 @@ class Load:
         self._enough.set()
 
     def place(self) -> None:
-        """Looks up in the topic what is unplaced; every record has a key of its own."""
-        missing = {each.raw.key: each for each in self.unplaced}
+        """Sets `sent` right by what the topic holds, where the client was not told all of it; every record has its key.
+
+        A record may be unplaced, and it may be doubled: the client's idempotence does not outlive its producer's epoch,
+        which a broker's death can end. A double is an event like any other to those who read it.
+        """
+        if not self.unplaced and end_of(self.kafka, self.topic) == len(self.sent):
+            return
+        known = {each.raw.key: each for each in [*self.sent.values(), *self.unplaced]}
         self.unplaced = []
-        for record in read_to_end(self.kafka, self.topic, "read_committed") if missing else ():
-            if (each := missing.get(record.key)) is not None and record.at not in self.sent:
-                self.sent[record.at] = replace(each, raw=replace(each.raw, offset=record.offset))
+        for record in read_to_end(self.kafka, self.topic, "read_committed"):
+            each = known[record.key]
+            if record.at not in self.sent or self.sent[record.at] is not each:
+                moved = replace(each.raw, partition=record.partition, offset=record.offset)
+                self.sent[record.at] = replace(each, raw=moved)
 
     def _one(self, producer: Producer, kinds: Iterator[tuple[str, Any]]) -> None:
         number, self.number = self.number, self.number + 1
