@@ -131,6 +131,8 @@ def text_column(events: Events, field: Field) -> tuple[Texts, npt.NDArray[np.boo
     array = events.table.column(field.path[0])
     for name in field.path[1:]:
         array = pc.struct_field(array, name)
+    if pa.types.is_dictionary(array.type):
+        array = array.cast(pa.string())
     null = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
     return (array if null is None else pc.fill_null(array, "")), null
 
@@ -156,7 +158,11 @@ def _from_arrow(array: pa.Array, kind: Kind) -> Column:
     null = None
     if array.null_count:
         null = array.is_null().to_numpy(zero_copy_only=False)
-        array = pc.fill_null(array, pa.scalar(_FILLS[kind], array.type))
+        if pa.types.is_dictionary(array.type):
+            words = pa.concat_arrays([array.dictionary, pa.array([_FILLS[kind]], pa.string())])
+            array = pa.DictionaryArray.from_arrays(pc.fill_null(array.indices, len(array.dictionary)), words)
+        else:
+            array = pc.fill_null(array, pa.scalar(_FILLS[kind], array.type))
     return Column(_numpy(array, kind), null)
 
 

@@ -81,17 +81,29 @@ def by_column(values: list[bytes], schema: WriterSchema) -> pa.RecordBatch | Non
     if schema.by_record_only is not None:
         return None
     bodies = [value[PREFIX_BYTES:] for value in values]
+    text, symbols = schema.by_index
     try:
-        table = pyruhvro.deserialize_array(bodies, schema.text)
-        (encoded,) = pyruhvro.serialize_record_batch(table, schema.text, 1)
+        table = pyruhvro.deserialize_array(bodies, text)
+        (encoded,) = pyruhvro.serialize_record_batch(table, text, 1)
         if not encoded.equals(pa.array(bodies, pa.binary())):
             return None
         table.validate(full=True)
+        if symbols:
+            table = _with_symbols(table, symbols)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # a Rust panic arrives as PanicException, which is no Exception
         return None
     return table
+
+
+def _with_symbols(table: pa.RecordBatch, symbols: Mapping[str, pa.StringArray]) -> pa.RecordBatch:
+    """The table with these columns of indices as dictionaries. Raises ArrowInvalid where an index has no symbol."""
+    arrays = {
+        name: pa.DictionaryArray.from_arrays(array, symbols[name]) if name in symbols else array
+        for name, array in zip(table.schema.names, table.columns, strict=True)
+    }
+    return pa.RecordBatch.from_pydict(arrays)
 
 
 def _by_record(values: list[bytes], rows: Rows, schema: WriterSchema) -> tuple[Events, list[Rejection]]:

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, TypeGuard
 
 import fastavro
+import pyarrow as pa
 
 from scorer.core.errors import ContractError
 
@@ -78,6 +79,24 @@ class WriterSchema:
     def parsed(self) -> Any:
         """The schema in fastavro's prepared form."""
         return fastavro.parse_schema(json.loads(self.text))
+
+    @cached_property
+    def by_index(self) -> tuple[str, dict[str, pa.StringArray]]:
+        """The same layout with the record's own enums as what they are on the wire, ints, and those enums' symbols.
+
+        Between bytes and columns each symbol is looked up once for every value: of a lead's ten enums, which is 0.7 us.
+        Where an enum lies deeper, its name may be used anywhere, so such a schema is left as it is.
+        """
+        own = {name: _enum(node) for name, node in self.root.fields}
+        symbols = {name: pa.array(node.symbols, pa.string()) for name, node in own.items() if node is not None}
+        if len(symbols) < sum(node.kind == "enum" for _, node in walk(self.root)):
+            return self.text, {}
+        raw = json.loads(self.text)
+        for at, (name, node) in enumerate(self.root.fields):
+            if name in symbols:
+                kinds = ["null" if branch.kind == "null" else "int" for branch in node.branches]
+                raw["fields"][at] = {"name": name, "type": kinds or "int"}
+        return json.dumps(raw), symbols
 
     @cached_property
     def repeats(self) -> bool:
@@ -217,6 +236,13 @@ def _size(size: Any, fixed: str) -> int:
 
 def _are_texts(values: list[Any]) -> TypeGuard[list[str]]:
     return all(isinstance(value, str) for value in values)
+
+
+def _enum(node: Node) -> Node | None:
+    """The enum that a field is, null aside, or None."""
+    kinds = [branch.kind for branch in node.branches] if node.kind == "union" else []
+    found = node.branches[kinds.index("enum")] if sorted(kinds) == ["enum", "null"] else node
+    return found if found.kind == "enum" and found.symbols else None
 
 
 _LAYOUT = ("type", "name", "namespace", "fields", "symbols", "size", "items", "values", "default")

@@ -275,3 +275,25 @@ def test_a_child_is_found_by_name_or_not_at_all() -> None:
 def test_fastavro_takes_the_text_as_it_is() -> None:
     schema = writer_schema(1, json.dumps(record("int")))
     assert schema.parsed == fastavro.parse_schema(json.loads(schema.text))
+
+
+ENUM = {"type": "enum", "name": "E", "symbols": ["A", "B"], "default": "A"}
+
+
+def test_a_records_own_enums_are_decoded_as_the_ints_that_they_are_on_the_wire() -> None:
+    schema = writer_schema(1, json.dumps(record(ENUM, "E", ["null", "E"], ["E", "null"], "string")))
+    text, symbols = schema.by_index
+    types = [field["type"] for field in json.loads(text)["fields"]]
+    assert types == ["int", "int", ["null", "int"], ["int", "null"], "string"]
+    assert list(symbols) == ["f0", "f1", "f2", "f3"]
+    assert all(words.to_pylist() == ["A", "B"] for words in symbols.values())
+
+
+WITHIN = {"type": "record", "name": "Inner", "fields": [{"name": "x", "type": "E"}]}
+BARE = {"type": "enum", "name": "Bare", "symbols": []}
+
+
+@pytest.mark.parametrize("deeper", [{"type": "array", "items": "E"}, ["null", "int", "E"], WITHIN, BARE])
+def test_an_enum_elsewhere_leaves_the_layout_as_it_is(deeper: Any) -> None:
+    schema = writer_schema(1, json.dumps(record(ENUM, deeper)))
+    assert schema.by_index == (schema.text, {})
