@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations, groupby
 from pathlib import Path
 
 from tests.faults.brokers import rss_mb
@@ -52,7 +53,8 @@ def soaked(plan: Plan, kafka: FaultKafka, folder: Path, delivery: str) -> Figure
         here.moves(60)
         warm = samples[int(len(samples) * WARM_SHARE) :]
         _settle(here, warm)
-        slope_mb = 600 * _slope([each.at_s for each in warm], [each.rss_mb for each in warm])
+        floor = floor_of(warm)
+        slope_mb = 600 * slope_of(floor)
         grown = {
             "descriptors": _growth([each.descriptors for each in warm]),
             "threads": _growth([each.threads for each in warm]),
@@ -61,7 +63,7 @@ def soaked(plan: Plan, kafka: FaultKafka, folder: Path, delivery: str) -> Figure
             f"faults by chance for {plan.counts.soak_s / 60:.0f} min: " + ", ".join(sorted(hits)),
             hits.total(), int(plan.counts.soak_s / EVERY_S / 3), unit="faults",
             recovery_s=max(recovered), note=f"memory {slope_mb:+.2f} MB in 10 min after warm-up, "
-            f"{_quarters(warm)} MB; descriptors {grown['descriptors']:+.0f}, threads {grown['threads']:+.0f}",
+            f"{_quarters(floor)} MB; descriptors {grown['descriptors']:+.0f}, threads {grown['threads']:+.0f}",
         )  # fmt: skip
         bound_mb = SLOPE_MB_MAX if plan.counts.soak_s >= LONG_S else SHORT_SHARE * SLOPE_MB_MAX
         findings = [f"T25: memory grows by {slope_mb:.2f} MB in 10 min"] if slope_mb > bound_mb else []
@@ -172,14 +174,23 @@ NEMESES: dict[str, Callable[[Scene, random.Random], None]] = {
 }
 
 
-def _slope(moments: Sequence[float], values: Sequence[float]) -> float:
-    return statistics.linear_regression(moments, values).slope
+def floor_of(samples: Sequence[Sample]) -> list[tuple[float, float]]:
+    """The least memory of each twentieth of the time, and when: what is in flight comes and goes on top of it."""
+    since_s, took_s = samples[0].at_s, samples[-1].at_s - samples[0].at_s
+    parts = groupby(samples, lambda each: int(20 * (each.at_s - since_s) / took_s))
+    return [min((each.rss_mb, each.at_s) for each in part)[::-1] for _, part in parts]
 
 
-def _quarters(samples: Sequence[Sample]) -> str:
-    """What was held at the beginning, at each quarter and at the end: growth that ends looks otherwise than a leak."""
-    last = len(samples) - 1
-    return ", ".join(f"{samples[last * quarter // 4].rss_mb:.0f}" for quarter in range(5))
+def slope_of(points: Sequence[tuple[float, float]]) -> float:
+    """Theil and Sen's: the median slope of all pairs, which a few minutes out of the way do not turn."""
+    pairs = combinations(points, 2)
+    return statistics.median((later - earlier) / (until - since) for (since, earlier), (until, later) in pairs)
+
+
+def _quarters(points: Sequence[tuple[float, float]]) -> str:
+    """The memory at the beginning, at each quarter and at the end: growth that ends looks otherwise than a leak."""
+    last = len(points) - 1
+    return ", ".join(f"{points[last * quarter // 4][1]:.0f}" for quarter in range(5))
 
 
 def _growth(counts: Sequence[int]) -> float:
