@@ -83,7 +83,7 @@ class Registry(Table):
 class Batch(Table):
     """When a micro-batch is closed."""
 
-    rows_max: Annotated[int, Field(ge=1, le=100_000)] = 2000
+    rows_max: Annotated[int, Field(ge=1, le=100_000)] = 4000
     wait_ms_max: Annotated[int, Field(ge=0, le=10_000)] = 5
     value_bytes_max: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1 << 20
 

@@ -38,9 +38,9 @@ def worker(
     configure(settings.log.level, settings.log.format)
     if len(chosen) > 1:
         raise typer.Exit(_supervise([stream.name for stream in chosen], config, sets, settings.shutdown.grace_ms_max))
-    from scorer.edges.machine import end_with_parent, few_arenas
+    from scorer.edges.machine import end_with_parent, keep_memory_low
 
-    few_arenas()
+    keep_memory_low()
     from scorer.cli.worker_wiring import run_stream
 
     if os.environ.get(SUPERVISED):

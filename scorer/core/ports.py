@@ -30,7 +30,7 @@ class BatchLimits:
         value_bytes_max: values longer than this are rejected unread.
     """
 
-    rows_max: int = 2000
+    rows_max: int = 4000
     wait_ms_max: int = 5
     value_bytes_max: int = 1 << 20
 

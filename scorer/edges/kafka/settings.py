@@ -28,11 +28,16 @@ BATCH_BYTES_MAX = 1_000_000
 
 
 def consumer_properties(user: Mapping[str, Any], group: str, profile: str) -> dict[str, Any]:
-    """Properties of a stream's consumer. Offsets are ours alone to commit; nothing is ever skipped silently."""
+    """Properties of a stream's consumer. Offsets are ours alone to commit; nothing is ever skipped silently.
+
+    What is fetched ahead is bounded by bytes for large records, by number for small ones: librdkafka's share of each
+    is some 300 bytes, and its 100,000 a partition took 37 MB more at full load than 20,000, for nothing.
+    """
     classic = user.get("group.protocol", "classic") == "classic"  # in the newer one the broker assigns
     return {
         **(CLASSIC if classic else {}),
         "queued.max.messages.kbytes": 16_384,
+        "queued.min.messages": 20_000,
         "fetch.queue.backoff.ms": 50,
         "check.crcs": True,
         "isolation.level": "read_committed",

@@ -42,7 +42,7 @@ def test_show_prints_the_same_as_json(folder: Path, capsys: pytest.CaptureFixtur
     assert run(["config", "show", "--json"]) == 0
     out = capsys.readouterr().out
     shown = json.loads(out)
-    assert shown["batch.rows_max"] == {"value": 2000, "origin": "default"}
+    assert shown["batch.rows_max"] == {"value": 4000, "origin": "default"}
     assert shown["kafka.sasl.username"] == {"value": "***", "origin": "scorer.toml:2"}
     assert shown["streams.lead.bundle"] == {"value": str(folder / "models/lead/1"), "origin": "scorer.toml:5"}
     assert shown["registry.ca"]["value"] is None
