@@ -201,13 +201,13 @@ def _pad(padded: Padded, events: Events, problems: Problems) -> Array:
     assert column.lengths is not None
     if column.null is not None:
         _note(problems, column.null, "missing_field", f"{slot.label} is absent or null")
-    starts = np.cumsum(column.lengths) - column.lengths
-    kept = np.minimum(column.lengths, padded.length)
-    rows = np.repeat(np.arange(n), kept)
-    columns = np.arange(len(rows)) - np.repeat(np.cumsum(kept) - kept, kept)
-    items = column.values[np.repeat(starts, kept) + columns]
+    items, kept = column.values, np.minimum(column.lengths, padded.length)
+    if (column.lengths > padded.length).any():
+        starts = np.cumsum(column.lengths) - column.lengths
+        items = items[np.arange(len(items)) - np.repeat(starts, column.lengths) < padded.length]
+    filled = np.arange(padded.length) < kept[:, None]
     of_items: Problems = {}
-    if items.dtype.kind == "O" and None in items:
+    if column.null_items:
         null = np.array([item is None for item in items], dtype=np.bool_)
         _note(of_items, null, "missing_field", f"{slot.label} holds a null item")
         items = np.where(null, block.filler, items)
@@ -216,9 +216,9 @@ def _pad(padded: Padded, events: Events, problems: Problems) -> Array:
     work = items.astype(block.work, copy=False).reshape(1, -1)
     if block.bounded:
         _check(work, block, [], of_items)
-    out[rows, columns] = _cast(work, block, of_items)[0]
+    out[filled] = _cast(work, block, of_items)[0]
     for at in sorted(of_items):
-        problems.setdefault(int(rows[at]), of_items[at])
+        problems.setdefault(int(np.searchsorted(np.cumsum(kept), at, side="right")), of_items[at])
     return out
 
 

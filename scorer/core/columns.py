@@ -73,11 +73,13 @@ class Column:
         values: int64, float64, bool or object (str) [n], or the flat items of all arrays.
         null: bool [n], or None if no value is null. Values at nulls are fillers.
         lengths: int64 [n], the number of items per event, for arrays only.
+        null_items: whether an item is null; such items are None.
     """
 
     values: Array
     null: npt.NDArray[np.bool_] | None
     lengths: npt.NDArray[np.int64] | None = None
+    null_items: bool = False
 
 
 def bind_field(root: Node, path: str) -> Field | str:
@@ -120,7 +122,10 @@ def read(events: Events, field: Field) -> Column:
         return _from_arrow(array, field.kind)
     null = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
     lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-    return Column(_from_arrow_items(array, field.kind), null, lengths)
+    items = array.flatten()
+    if items.null_count:
+        return Column(np.array(items.to_pylist(), dtype=object), null, lengths, null_items=True)
+    return Column(_numpy(items, field.kind), null, lengths)
 
 
 def text_column(events: Events, field: Field) -> tuple[Texts, npt.NDArray[np.bool_] | None]:
@@ -166,13 +171,6 @@ def _from_arrow(array: pa.Array, kind: Kind) -> Column:
     return Column(_numpy(array, kind), null)
 
 
-def _from_arrow_items(array: pa.Array, kind: Kind) -> Array:
-    items = array.flatten()
-    if items.null_count:  # a null item is no value of a model's input; the caller finds it as a filler that is None
-        return np.array(items.to_pylist(), dtype=object)
-    return _numpy(items, kind)
-
-
 def _numpy(array: pa.Array, kind: Kind) -> Array:
     if kind is Kind.TEXT:  # one Python string per distinct text, not per event
         coded = array.dictionary_encode()
@@ -195,8 +193,8 @@ def _from_values(values: list[Any], field: Field) -> Column:
         return Column(_column(values, field.kind), null)
     lengths = np.fromiter(map(len, values), np.int64, len(values))
     flat = [item for items in values for item in items]
-    holds_null = None in flat
-    return Column(np.array(flat, dtype=object) if holds_null else _column(flat, field.kind), null, lengths)
+    null_items = None in flat
+    return Column(np.array(flat, dtype=object) if null_items else _column(flat, field.kind), null, lengths, null_items)
 
 
 def _column(values: list[Any], kind: Kind) -> Array:
