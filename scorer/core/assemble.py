@@ -193,7 +193,8 @@ def _whole(column: Column, slot: Slot, problems: Problems) -> Array:
 def _pad(padded: Padded, events: Events, problems: Problems) -> Array:
     """A padded array, [n, length]: longer ones are cut, shorter ones padded."""
     n, slot, block = len(events), padded.block.slots[0], padded.block
-    out = np.full((n, padded.length), padded.pad, dtype=block.dtype)
+    out = np.empty((n, padded.length), dtype=block.dtype)
+    out.fill(padded.pad)  # of texts, np.full takes four times as long
     if slot.field.kind is None:
         _note(problems, np.ones(n, dtype=np.bool_), "missing_field", f"{slot.label} is absent or null")
         return out
