@@ -212,7 +212,8 @@ def _prediction_schema(name: str, entity: str, fields: dict[str, dict[str, Any]]
     from scorer.core.compose import PROVENANCE
 
     times = {"source_timestamp", "occurred_at", "scored_at"}
-    first = [{"name": each, "type": "string"} for each in ("prediction_id", "event_id", entity.rpartition(".")[2])]
+    identity = dict.fromkeys(("prediction_id", "event_id", entity.rpartition(".")[2]))  # event_id may be the entity
+    first = [{"name": each, "type": "string"} for each in identity]
     own = [{"name": field, "type": rule["avro"]} for field, rule in fields.items()]
     rest = [
         {"name": each, "type": {"type": "long", "logicalType": "timestamp-millis"} if each in times else kinds[0]}

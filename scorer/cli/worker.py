@@ -31,7 +31,7 @@ def worker(
     from scorer.edges.logs import configure, reporter
 
     settings = load(config, sets).settings
-    names = streams or [stream.name for stream in settings.streams]
+    names = list(dict.fromkeys(streams or [stream.name for stream in settings.streams]))
     if not names:
         raise ConfigError("no stream is configured: add [[streams]] to scorer.toml, or give --config PATH")
     chosen = [settings.stream(name) for name in names]

@@ -144,6 +144,7 @@ def test_an_event_without_the_usual_identity_is_drafted_with_a_place_to_name_it(
         (["event_id", "order_id", "lead_id"], "lead_id"),
         (["event_id", "order_id"], "order_id"),
         (["when", "who"], "when"),
+        (["event_id"], "event_id"),
     ],
 )
 def test_the_entity_is_guessed_by_name(names: list[str], entity: str) -> None:
