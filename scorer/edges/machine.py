@@ -62,6 +62,12 @@ def end_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, signal.SIGTERM)
 
 
+def give_memory_back() -> None:
+    """Returns what the process has freed to the system; glibc keeps it otherwise. Some milliseconds."""
+    if _has_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def keep_memory_low() -> None:
     """Has glibc make few heaps, which it never gives back, and Arrow use them, not an allocator of its own.
 
@@ -71,5 +77,9 @@ def keep_memory_low() -> None:
     """
     pa.set_memory_pool(pa.system_memory_pool())
     arena_max = -8
-    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+    if _has_glibc():
         ctypes.CDLL(None).mallopt(arena_max, ARENAS)
+
+
+def _has_glibc() -> bool:
+    return sys.platform == "linux" and platform.libc_ver()[0] == "glibc"

@@ -82,6 +82,8 @@ def transactional(properties: Mapping[str, Any], transactional_id: str, timeout_
     """A producer's properties for transactions; every time-out is derived from theirs.
 
     A message must be given up before its transaction is, and a request before its message (librdkafka demands it).
+    Without sparse connections a connection that was cut is made again at once: librdkafka looks at a call that waits
+    for its coordinator when a connection comes or goes, and otherwise never, so the call would not return.
     """
     return {
         **properties,
@@ -91,4 +93,5 @@ def transactional(properties: Mapping[str, Any], transactional_id: str, timeout_
         "socket.timeout.ms": max(900, timeout_ms - 200),
         "retry.backoff.ms": RETRY_BACKOFF_MS,
         "retry.backoff.max.ms": max(1000, RETRY_BACKOFF_MS),
+        "enable.sparse.connections": False,
     }

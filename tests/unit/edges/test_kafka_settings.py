@@ -13,7 +13,7 @@ from scorer.edges.kafka.consumer import KafkaSource
 from scorer.edges.kafka.messages import made
 from scorer.edges.kafka.producer import KafkaPublisher
 from scorer.edges.kafka.reader import KafkaReader
-from scorer.edges.kafka.settings import PROFILES, consumer_properties, producer_properties
+from scorer.edges.kafka.settings import PROFILES, consumer_properties, producer_properties, transactional
 
 OWN = {"bootstrap.servers": "127.0.0.1:1"}
 GUARANTEED_CONSUMER = {"enable.auto.commit": False, "enable.auto.offset.store": False, "auto.offset.reset": "error"}
@@ -63,6 +63,13 @@ def test_the_paced_profile_lets_the_broker_gather_and_the_eager_one_does_not() -
     assert eager["fetch.min.bytes"] == 1
     linger = [producer_properties({}, profile, 1)["linger.ms"] for profile in ("paced", "eager")]
     assert linger == [1, 0]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_transactions_properties_are_taken_and_a_connection_that_was_cut_is_made_again_at_once(profile: str) -> None:
+    found = transactional(producer_properties(OWN, profile, 1_000_000), "i", 10_000)
+    made(Producer, found, silent)
+    assert found["enable.sparse.connections"] is False
 
 
 def test_a_message_may_be_as_large_as_its_topic_takes_and_a_batch_as_the_smallest_of_them() -> None:
