@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from bench.demands import Verdict
 from bench.latency import Delay
+from bench.load import GATHERED_PER_S
 from bench.results import Results, Spread, delayed, drained, names, spread
 from bench.steps import STEPS
 from bench.throughput import Drain
@@ -40,7 +41,8 @@ def report(results: Results, lines: Sequence[Verdict], about: dict[str, str]) ->
         _delays(results),
         f"![The delay's 99th percentile against the rate]({DELAYS})",
         "The floor is the load generator alone: its subscriber reads the events themselves. One process sends and "
-        "receives; the sender hands over each event at once (`linger.ms` 0), evenly spaced.",
+        f"receives; the sender hands over events one by one, evenly spaced: each at once (`linger.ms` 0), from "
+        f"{GATHERED_PER_S:,}/s on with `linger.ms` 1, since one request an event would choke the broker by itself.",
         "## The core's steps without Kafka",
         _steps(results),
         "## Who is measured",
@@ -95,7 +97,11 @@ def _other_backlogs(results: Results) -> list[str]:
     if results.login_drains:
         cpu, rate = (spread([figure(run) for run in results.login_drains]) for figure in (_cpu_us, _per_s))
         shown = f"{_shown(rate, ',.0f')} events/s, {_shown(cpu, '.1f')} us of CPU per event"
-        found.append(f"A backlog of {plan.login_events:,} logins, {results.login_drains[0].contender}: {shown}.")
+        outside = _shown(spread([run.cpu_us for run in results.bare_drains]), ".1f")
+        found.append(
+            f"A backlog of {plan.login_events:,} logins, {results.login_drains[0].contender}: {shown}; "
+            f"{outside} us with a model that does nothing (bench/bare.py)."
+        )
     if (run := results.long_drain) is not None:
         shown = f"{run.per_s:,.0f} events/s, {run.cpu_us:.1f} us of CPU per event, {run.memory_mb:.0f} MB"
         found.append(f"A backlog of {run.events:,} leads, {run.contender}: {shown}.")
@@ -124,7 +130,8 @@ def _delays(results: Results) -> str:
     rows += _at("logins", results.logins, results.plan.logins_per_s)
     for name, rate in dict.fromkeys((run.contender, run.per_s) for run in results.halves):
         rows += _at("half its limit:", results.halves, rate, name)
-    rows += _at("", results.floors, results.floors[0].per_s)
+    for run in results.floors:
+        rows += _at("", results.floors, run.per_s)
     return _table(head, rows)
 
 

@@ -31,6 +31,8 @@ class Results:
         contenders: who was measured.
         event_bytes: mean size of a lead and of a login.
         drains, login_drains: backlog runs of leads and of logins.
+        bare_drains: of logins with a model that does nothing.
+        bare_infer_us: what the runtime takes on such a model per event, its copying of 200 texts, in a quiet loop.
         long_drain: the one by which memory is measured.
         leads, logins: steady runs; `floors` are the same without a contender.
         halves: steady runs at half of the contender's own limit.
@@ -44,6 +46,8 @@ class Results:
     event_bytes: dict[str, float] = field(default_factory=dict)
     drains: list[Drain] = field(default_factory=list)
     login_drains: list[Drain] = field(default_factory=list)
+    bare_drains: list[Drain] = field(default_factory=list)
+    bare_infer_us: float = 0.0
     long_drain: Drain | None = None
     leads: list[Delay] = field(default_factory=list)
     logins: list[Delay] = field(default_factory=list)

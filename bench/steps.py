@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -52,9 +53,9 @@ class StepCosts:
         return sum(self.us.values())
 
 
-def step_costs(load: Load, rows: int, for_s: float) -> StepCosts:
-    """Measures one size for some seconds, on batches that differ."""
-    run = stepper(load, rows)
+def step_costs(load: Load, rows: int, for_s: float, bundle: Path | None = None) -> StepCosts:
+    """Measures one size for some seconds, on batches that differ; with the shipped model if no other is given."""
+    run = stepper(load, rows, bundle)
     taken: list[list[float]] = []
     until_s = time.monotonic() + for_s
     while time.monotonic() < until_s or len(taken) < ROUNDS_MIN:
@@ -63,10 +64,10 @@ def step_costs(load: Load, rows: int, for_s: float) -> StepCosts:
     return StepCosts(load.kind, rows, {step: median(t[at] for t in warm) / rows for at, step in enumerate(STEPS)})
 
 
-def stepper(load: Load, rows: int) -> Callable[[int], list[float]]:
+def stepper(load: Load, rows: int, bundle: Path | None = None) -> Callable[[int], list[float]]:
     """What scores the batch of a number and says how long each step took, microseconds."""
     events, writer = _schema(TOPICS[load.kind]), _schema(OUTPUTS[load.kind])
-    model = load_model(read_bundle(shipped("models") / BUNDLES[load.kind]))
+    model = load_model(read_bundle(bundle or shipped("models") / BUNDLES[load.kind]))
     origin = Origin("live", scorer_version(), RUNTIME, cpu_class())
     return lambda number: _one(_batch(load, number * rows, rows), events, writer, model, origin)
 

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.account import Sample, agree
+from bench.bare import bare_recommender
 from bench.contenders import BYTEWAX, CAREFUL, FAUST, QUIX, RAW_COPY, Contender, kafka_streams, scorer
 from bench.latency import Delay, delay
 from bench.load import Load, make_load
 from bench.measure import load_average
 from bench.plan import FULL_COMPILER, Plan
 from bench.results import Results, drained
+from bench.stage import Shape
 from bench.steps import SIZES, step_costs
 from bench.throughput import Drain, drain
 from scorer.local.kafka import running_kafka
@@ -23,6 +25,7 @@ from scorer.local.kafka import running_kafka
 PACED, ONCE, EAGER = scorer("paced"), scorer("paced", "exactly_once"), scorer("eager")
 BY_NAME = {"eager": EAGER, "paced": PACED, "careful": CAREFUL, "raw": RAW_COPY}
 SLOW = (QUIX, FAUST)
+STEPS_ROWS = 1000
 LIMIT_MARGIN = 1.2
 """Who is by so much faster on a backlog is measured at a steady rate: nearer to the limit the queue alone counts."""
 
@@ -85,6 +88,10 @@ class Suite:
         """Everybody drains the same backlog, in turn, again and again."""
         plan = self.results.plan
         first: Sample = {}
+        bare = Shape()
+        if plan.login_events:
+            bare = Shape(bundle=bare_recommender(self.work))
+            self.results.bare_infer_us = step_costs(self.logins, STEPS_ROWS, plan.step_s, bare.bundle).us["infer"]
         for number in range(1, plan.drain_runs + 1):
             label = f"backlog, run {number} of {plan.drain_runs}"
             for contender in contenders:
@@ -95,6 +102,8 @@ class Suite:
             if plan.login_events:
                 run, _ = self._drained(PACED, self.logins.first(plan.login_events), f"{label}, logins")
                 self.results.login_drains.append(run)
+                run, _ = self._drained(PACED, self.logins.first(plan.login_events), f"{label}, logins, bare", bare)
+                self.results.bare_drains.append(run)
 
     def long_backlog(self) -> None:
         """A backlog by which memory is measured: the same events again and again, each with an id of its own."""
@@ -110,7 +119,8 @@ class Suite:
             self.say("warming the broker up")
             warm = self.leads.first(round(first_rate * plan.broker_warm_s))
             delay(CAREFUL, self.bootstrap, warm, self.work, per_s=first_rate, paced_s=plan.broker_warm_s, dropped_s=0)
-        self.results.floors.append(self._delay(None, self.leads, first_rate, "nobody between"))
+        for rate, _ in plan.leads_per_s:
+            self.results.floors.append(self._delay(None, self.leads, rate, "nobody between"))
         for number in range(1, plan.paced_runs + 1):
             label = f"run {number} of {plan.paced_runs}"
             for rate, names in plan.leads_per_s:
@@ -137,8 +147,14 @@ class Suite:
                 if (contender.name, rate) not in done and limit > LIMIT_MARGIN * rate:
                     yield contender, rate
 
-    def _drained(self, contender: Contender, load: Load, label: str) -> tuple[Drain, Sample]:
-        run, sample = drain(contender, self.bootstrap, load, self.work)
+    def _drained(
+        self,
+        contender: Contender,
+        load: Load,
+        label: str,
+        shape: Shape = Shape(),  # noqa: B008 -- frozen
+    ) -> tuple[Drain, Sample]:
+        run, sample = drain(contender, self.bootstrap, load, self.work, shape)
         self.say(
             f"{label}: {run.contender}, {run.per_s:,.0f} events/s, {run.cpu_us:.1f} us of CPU per event, "
             f"{run.memory_mb:.0f} MB"
