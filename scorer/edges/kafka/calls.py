@@ -14,13 +14,14 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from scorer.edges.machine import give_memory_back
 
 SLICE_S = 0.2
-UNWOUND_S = 1.0
-"""Until the call that failed has let go of its client too."""
+NUDGE_S = 1.0
+STUCK_S_MAX = 600.0
+"""How often, and for how long, a client is asked in which a call is stuck."""
 
 Work = Callable[[], object]
 
@@ -30,6 +31,7 @@ class Calls:
 
     def __init__(self) -> None:
         self._thread: Thread | None = None
+        self._stuck: Thread | None = None
         self._asked: SimpleQueue[Work | None] | None = None
         self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
 
@@ -51,9 +53,19 @@ class Calls:
                 break
         else:
             self.close()
+            self._stuck = self._thread
             raise TimeoutError(f"a call of the client has not returned in {wait_s_max:.0f} s")
         if error is not None:
             raise error
+
+    def let_go(self, client: Producer) -> None:
+        """Ends a client where nobody waits for it: its end takes as long as a connection hangs.
+
+        A call that is stuck in it returns when the client connects again, and that is what a question about topics
+        makes it do; until then it would keep its threads and sockets.
+        """
+        stuck, self._stuck = self._stuck, None
+        Thread(target=_bury, args=([client], stuck), name="burial", daemon=True).start()
 
     def close(self) -> None:
         """Lets the thread end, once it can."""
@@ -73,15 +85,12 @@ def _serve(asked: SimpleQueue[Work | None], ended: SimpleQueue[BaseException | N
         del work  # it holds the client
 
 
-def let_go(client: Producer) -> None:
-    """Ends a client where nobody waits for it: its end takes as long as a connection hangs.
-
-    The caller keeps no reference. A call that is stuck in it holds it, and its end is that call's.
-    """
-    Thread(target=_bury, args=([client],), name="burial", daemon=True).start()
-
-
-def _bury(held: list[Producer]) -> None:
-    time.sleep(UNWOUND_S)
+def _bury(held: list[Producer], stuck: Thread | None) -> None:
+    time.sleep(NUDGE_S)  # until the call that failed has let go of it too
+    until_s = time.monotonic() + STUCK_S_MAX
+    while stuck is not None and stuck.is_alive() and time.monotonic() < until_s:
+        with suppress(KafkaException):
+            held[0].list_topics(timeout=NUDGE_S)
+        stuck.join(NUDGE_S)
     held.clear()
     give_memory_back()

@@ -47,7 +47,8 @@ class KafkaReader:
         self._doors, self._rotation = Doors(), Rotation(properties)
         self._say_error = sparingly(report, "kafka.consumer_error")
         callback = {"error_cb": self._on_error}
-        self._consumer = made(Consumer, {"fetch.wait.max.ms": 10, **properties, **own, **strict, **callback}, report)
+        wait = {"fetch.wait.max.ms": 10 if to_end else 100}  # the broker waits so long before it says that none is left
+        self._consumer = made(Consumer, {**wait, **properties, **own, **strict, **callback}, report)
         try:
             self._partitions = [
                 TopicPartition(topic, partition, (positions or {}).get((topic, partition), otherwise))

@@ -21,7 +21,7 @@ from scorer.core.offsets import InFlight
 from scorer.core.ports import Report
 from scorer.core.records import DeadLetter, Outbound
 from scorer.core.transactions import Failure, Verdict, verdict
-from scorer.edges.kafka.calls import Calls, let_go
+from scorer.edges.kafka.calls import Calls
 from scorer.edges.kafka.failures import refused
 from scorer.edges.kafka.producer import KafkaPublisher
 from scorer.edges.kafka.settings import RETRY_BACKOFF_MS
@@ -181,7 +181,7 @@ class KafkaTransactions:
             try:
                 self._calls.make(lambda: made.producer.init_transactions(INIT_S_MAX), INIT_S_MAX + LATE_S_MAX)
             except (KafkaException, TimeoutError) as error:
-                let_go(made.let_go())
+                self._calls.let_go(made.let_go())
                 self._strays_s.append(time.monotonic())
                 denied = self._denied(error.args[0]) if isinstance(error, KafkaException) else None
                 what = f"the transaction coordinator does not answer: {error.args[0]}"
@@ -206,7 +206,7 @@ class KafkaTransactions:
     def _give_up(self) -> None:
         if self._publisher is not None:
             self._client.purge()
-            let_go(self._publisher.let_go())
+            self._calls.let_go(self._publisher.let_go())
             self._publisher = None
         self._opened_s = None
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from threading import Event, current_thread
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from scorer.edges.kafka.calls import UNWOUND_S, Calls, let_go
+from scorer.edges.kafka.calls import Calls
 
 SOON_S = 0.1
 LONG_S = 10.0
@@ -48,37 +47,29 @@ def test_a_call_that_does_not_return_is_left_and_the_next_one_is_made() -> None:
     calls.close()
 
 
-class Client:
-    """Tells of its end."""
+class Waking:
+    """A client whose stuck call returns once it is asked for topics."""
 
     def __init__(self) -> None:
-        self.gone = Event()
+        self.free, self.gone = Event(), Event()
+
+    def list_topics(self, timeout: float) -> None:
+        assert timeout > 0
+        self.free.set()
 
     def __del__(self) -> None:
         self.gone.set()
 
 
-def test_a_client_that_is_let_go_ends_without_being_waited_for() -> None:
-    client = Client()
-    gone = client.gone
-    let_go(client)
+@pytest.mark.parametrize("stuck", [False, True])
+def test_a_client_that_is_let_go_is_asked_until_nothing_is_stuck_in_it_and_then_ends(stuck: bool) -> None:
+    calls, client = Calls(), Waking()
+    free, gone = client.free, client.gone
+    if stuck:
+        with pytest.raises(TimeoutError):
+            calls.make(free.wait, SOON_S)
+    calls.let_go(client)
     del client
-    assert not gone.is_set()
     assert gone.wait(LONG_S)
-
-
-def _use(_: Client, free: Event) -> None:
-    free.wait()
-
-
-def test_a_client_in_which_a_call_is_stuck_ends_when_the_call_does() -> None:
-    calls, client, free = Calls(), Client(), Event()
-    gone = client.gone
-    with pytest.raises(TimeoutError):
-        calls.make(partial(_use, client, free), SOON_S)
-    let_go(client)
-    del client
-    assert not gone.wait(UNWOUND_S + 0.5)
-    free.set()
-    assert gone.wait(LONG_S)
+    assert free.is_set() == stuck
     calls.close()
