@@ -173,7 +173,7 @@ def _column(rule: OutputRule, outputs: Mapping[str, Array]) -> Array:
 def _binned(rule: OutputRule, scores: Array) -> Texts:
     """The label of the highest bound that a score reaches; the lowest bin takes all that is left."""
     labels, column, bounds = _bins(rule)
-    reached = np.searchsorted(bounds, scores.astype(np.float64), side="right")
+    reached = bounds.searchsorted(scores.astype(np.float64), side="right")
     if len(scores) < VECTOR_ROWS_MIN:
         return [labels[at] for at in reached.tolist()]
     return column.take(pa.array(reached))

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Mapping
 
-import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from scorer.core.answers import Reading
 from scorer.core.compose import Origin
 from scorer.core.model import Model
-from scorer.core.records import RecordBatch, Scored
+from scorer.core.records import Closed, RecordBatch, Scored
 from scorer.core.state import State
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
@@ -74,6 +73,10 @@ class Metrics:
         self._model = Gauge("scorer_model_info", "Constant 1.", ["stream", "model", "sha256"], registry=at)
         self._label = ""
         self._lagging: set[int] = set()
+        # Looked up once: by name, a batch of one record would cost 7 us more, of 16.
+        self._of_batches = (self._consumed.labels(stream), self._rows.labels(stream), self._took.labels(stream))
+        self._oldest = self._age.labels(stream)
+        self._closings = {closed: self._batches.labels(stream, closed.value) for closed in Closed}
 
     def serving(self, model: Model, origin: Origin) -> None:
         """Names the model that is served and the build that serves it."""
@@ -84,14 +87,15 @@ class Metrics:
 
     def batch(self, batch: RecordBatch, scored: Scored, took_ms: float, now_ms: int) -> None:
         """See worker.Observer."""
-        self._consumed.labels(self._stream).inc(len(batch))
+        consumed, rows, took = self._of_batches
+        consumed.inc(len(batch))
         self._scored.labels(self._stream, self._label).inc(len(scored.outbound))
-        self._batches.labels(self._stream, batch.closed.value).inc()
-        self._rows.labels(self._stream).observe(len(batch))
-        self._took.labels(self._stream).observe(took_ms / 1000)
+        self._closings[batch.closed].inc()
+        rows.observe(len(batch))
+        took.observe(took_ms / 1000)
         stamps = batch.timestamps[batch.timestamps >= 0]  # very old records have none
         if len(stamps):
-            self._age.labels(self._stream).observe(max(0, now_ms - int(np.min(stamps))) / 1000)
+            self._oldest.observe(max(0, now_ms - int(stamps.min())) / 1000)
         if scored.tombstones:
             self._tombstones.labels(self._stream).inc(scored.tombstones)
         for (stage, reason), count in Tally((each.stage, each.reason) for each in scored.rejections).items():
