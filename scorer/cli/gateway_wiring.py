@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import ipaddress
 from asyncio import AbstractEventLoop
 from functools import partial
@@ -25,7 +24,7 @@ from scorer.edges.kafka.admin import KafkaAdmin
 from scorer.edges.kafka.messages import sparingly
 from scorer.edges.kafka.reader import KafkaReader
 from scorer.edges.latest_store import Keep, LatestStore
-from scorer.edges.machine import scorer_version
+from scorer.edges.machine import keep_out_of_collections, scorer_version
 from scorer.edges.metrics import GatewayMetrics
 from scorer.edges.web.app import Served, make_app
 from scorer.edges.web.explained import EXPLAIN, Explain
@@ -78,8 +77,7 @@ def run_gateway(settings: Settings, report: Report) -> int:
             threads.append(Thread(target=target, name=name, daemon=True))
             threads[-1].start()
         report("gateway.serving", {"host": chosen.host, "port": listener.getsockname()[1], "open": not chosen.tokens})
-        gc.collect()
-        gc.freeze()  # what is there now stays: no collection need walk it while somebody waits
+        keep_out_of_collections()  # no collection need walk what is there now while somebody waits
 
     try:
         serve(site, stop, begin)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.consumer import KafkaSource
 from scorer.edges.kafka.extents import TopicExtents
 from scorer.edges.kafka.settings import consumer_properties
+from scorer.edges.machine import keep_out_of_collections
 from scorer.edges.metrics import SinkMetrics
 from scorer.services.feeds import Feed
 from scorer.services.patience import StoppedError, wait_out
@@ -141,8 +141,7 @@ def _fill(settings: Settings, plan: Plan, loop: SinkLoop) -> None:
             feed.source = KafkaSource(
                 properties, feed.topic, start="earliest", ownership=feed, report=loop.report, stored=_stored(loop, feed)
             )
-        gc.collect()
-        gc.freeze()  # what is there now stays: no collection need walk it while thousands of messages come
+        keep_out_of_collections()  # no collection need walk what is there now while thousands of messages come
         loop.run()
     finally:
         for feed in loop.feeds:

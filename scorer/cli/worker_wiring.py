@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -24,6 +23,7 @@ from scorer.edges.kafka.producer import KafkaPublisher
 from scorer.edges.kafka.settings import consumer_properties, producer_properties, transactional
 from scorer.edges.kafka.starts import Starts
 from scorer.edges.kafka.transactions import KafkaTransactions
+from scorer.edges.machine import keep_out_of_collections
 from scorer.edges.metrics import Metrics
 from scorer.edges.sandbox import Sandbox
 from scorer.services.delivery import AtLeastOnce, Delivery, ExactlyOnce
@@ -88,8 +88,7 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
 
 def run_out(worker: Worker, source: KafkaSource, bounded: Lagging | None = None) -> None:
     """Runs a worker to its end, from its source or what stands before that, and leaves the group."""
-    gc.collect()
-    gc.freeze()  # what is there now stays: no collection need walk it while a batch waits
+    keep_out_of_collections()  # no collection need walk what is there now while a batch waits
     orderly = False  # a bug that a record provokes counts as a death at its position
     try:
         worker.run(bounded or source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import platform
 import signal
 import sys
@@ -60,6 +61,18 @@ def end_with_parent() -> None:
     if sys.platform == "linux":
         set_death_signal = 1
         ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, signal.SIGTERM)
+
+
+def keep_out_of_collections() -> None:
+    """Has the garbage collector leave alone what is there now, and look the more often at what comes.
+
+    A full collection is due when as much again has come as a quarter of what the last one saw. So one more is made once
+    nothing is left to see: else what comes would have to outgrow the libraries' 200,000 objects, and exceptions that
+    hold their own frames, and a batch in them, would wait for hours.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.collect()
 
 
 def give_memory_back() -> None:

@@ -56,7 +56,10 @@ class Calls:
             self._stuck = self._thread
             raise TimeoutError(f"a call of the client has not returned in {wait_s_max:.0f} s")
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # it holds this frame, which holds it
 
     def let_go(self, client: Producer) -> None:
         """Ends a client where nobody waits for it: its end takes as long as a connection hangs.

@@ -65,6 +65,11 @@ def test_the_paced_profile_lets_the_broker_gather_and_the_eager_one_does_not() -
     assert linger == [1, 0]
 
 
+def test_batches_of_one_are_not_compressed() -> None:
+    compression = [producer_properties({}, profile, 1)["compression.type"] for profile in ("paced", "eager")]
+    assert compression == ["lz4", "none"]
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_transactions_properties_are_taken_and_a_connection_that_was_cut_is_made_again_at_once(profile: str) -> None:
     found = transactional(producer_properties(OWN, profile, 1_000_000), "i", 10_000)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 
 import pytest
 
@@ -38,3 +40,34 @@ def test_the_version_is_the_installed_one(monkeypatch: pytest.MonkeyPatch) -> No
     assert machine.scorer_version() == pytest.__version__
     monkeypatch.setattr(machine, "DISTRIBUTION", "no-such-distribution")
     assert machine.scorer_version() == "unpackaged"
+
+
+KEEPS = """
+import gc, weakref
+from scorer.edges.machine import keep_out_of_collections
+held = [[] for _ in range(400_000)]
+{call}
+class Batch: pass
+def fails():
+    batch = Batch()
+    dead = weakref.ref(batch)
+    try:
+        raise ValueError
+    except ValueError as error:
+        kept = error  # its traceback holds this frame
+        return dead, error
+dead, error = fails()
+gc.collect(1)  # it has grown old
+del error
+count = 0
+while dead() is not None and count < 400_000:
+    later = [[] for _ in range(1_000)]
+    count += 1_000
+print(count)
+"""
+
+
+@pytest.mark.parametrize(("call", "soon"), [("keep_out_of_collections()", True), ("gc.collect(); gc.freeze()", False)])
+def test_an_error_that_holds_its_batch_is_collected_soon_whatever_was_there_before(call: str, soon: bool) -> None:
+    ended = subprocess.run([sys.executable, "-c", KEEPS.format(call=call)], capture_output=True, text=True, check=True)
+    assert (int(ended.stdout) < 400_000) == soon
