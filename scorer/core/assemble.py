@@ -85,6 +85,9 @@ def _part(events: Events, batch: RecordBatch, binding: Binding | str) -> tuple[F
     tensors: dict[str, Array] = {}
     for block in binding.blocks:
         filled = _cast(_fill(block, events, problems), block, problems)
+        if block.single is not None:
+            tensors.update(zip(block.single, filled.reshape((-1, n, 1)), strict=True))
+            continue
         for name, start, stop, shape in block.inputs:
             part = filled[start:stop]
             tensors[name] = part.T.copy() if stop - start > 1 else part.reshape((n, *shape))
@@ -93,7 +96,8 @@ def _part(events: Events, batch: RecordBatch, binding: Binding | str) -> tuple[F
     entity = _identity(events, binding.entity, problems)
     event_id = _identity(events, binding.event_id, problems)
     occurred_at = _occurred_at(events, binding.occurred_at, batch.timestamps[events.rows], problems)
-    schema_ids = np.full(n, events.schema.id, dtype=np.int32)
+    schema_ids = np.empty(n, dtype=np.int32)
+    schema_ids.fill(events.schema.id)
     features = Features(events.rows, tensors, entity, event_id, occurred_at, schema_ids)
     if not problems:
         return features, problems
@@ -171,7 +175,9 @@ def _cast(work: Array, block: Block, problems: Problems) -> Array:
     else:
         with np.errstate(over="ignore", invalid="ignore"):
             cast = work.astype(block.dtype)
-        unfit = np.isinf(cast) & np.isfinite(work)
+        unfit = np.isinf(cast)
+        if unfit.any():
+            unfit &= np.isfinite(work)
     if unfit.any():
         for at in np.flatnonzero(unfit.any(axis=1)).tolist():
             _note(problems, unfit[at], "out_of_range", f"{block.slots[at].label} does not fit {block.dtype}")

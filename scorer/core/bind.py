@@ -38,6 +38,7 @@ class Block:
         work: the type in which values are read and checked: float64, int64, bool or object.
         slots: the columns, in the order of the inputs.
         inputs: ONNX input, first and last slot (exclusive), and its axes after the batch.
+        single: the inputs' names if each is one slot of shape [N, 1], as in most models: they are cut out at once.
         pick: takes the values of all slots from a record at once; None where one of them needs a closer look.
         fills: what stands for null in each slot; None where null is rejected.
         lowest, highest: [slots, 1], inclusive; the type's own finite bounds where the contract gives none.
@@ -47,6 +48,7 @@ class Block:
     work: np.dtype[Any]
     slots: tuple[Slot, ...]
     inputs: tuple[tuple[str, int, int, tuple[int, ...]], ...]
+    single: tuple[str, ...] | None
     lowest: Array
     highest: Array
     pick: Callable[[dict[str, Any]], tuple[Any, ...]] | None
@@ -187,7 +189,11 @@ def _block(dtype: np.dtype[Any], group: list[tuple[InputRule, tuple[Slot, ...]]]
         bounds += [(max(lowest, widest[0]), min(highest, widest[1]))] * len(own)
     limits = np.array(bounds, dtype=work if work.kind == "i" and all(b == widest for b in bounds) else np.float64)
     fills = tuple(None if slot.missing == REJECT else slot.missing for slot in slots)
-    return Block(dtype, work, tuple(slots), tuple(inputs), limits[:, :1], limits[:, 1:], _picker(slots, work), fills)
+    alike = all(stop - start == 1 and shape == (1,) for _, start, stop, shape in inputs)
+    single = tuple(name for name, *_ in inputs) if alike else None
+    return Block(
+        dtype, work, tuple(slots), tuple(inputs), single, limits[:, :1], limits[:, 1:], _picker(slots, work), fills
+    )
 
 
 def _picker(slots: list[Slot], work: np.dtype[Any]) -> Callable[[dict[str, Any]], tuple[Any, ...]] | None:

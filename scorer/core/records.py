@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +39,7 @@ class Stage(StrEnum):
     ENCODE = "encode"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RecordBatch:
     """One micro-batch as Kafka delivered it. All columns have the same length n.
 
@@ -83,9 +84,9 @@ class RecordBatch:
             self.closed,
         )
 
-    @property
-    def next_offsets(self) -> dict[int, int]:
-        """Per partition the next offset to read once this batch is done."""
+    @cached_property
+    def next_offsets(self) -> Mapping[int, int]:
+        """Per partition the next offset to read once this batch is done. Asked for in four places for each batch."""
         if len(self) < VECTOR_ROWS_MIN:
             latest = dict(zip(self.partitions.tolist(), self.offsets.tolist(), strict=True))  # offsets ascend
             return {partition: offset + 1 for partition, offset in latest.items()}
