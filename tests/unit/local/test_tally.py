@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,7 @@ def letters(*offsets: int) -> RecordBatch:
     rejections = [Rejection(row, Stage.DECODE, "bad_frame", "") for row in range(len(offsets))]
     made = dead_letters(bad, rejections, topic="letters", stream="s", model="m/1", now_ms=1)
     batch = records([letter.value for letter in made], "letters")
-    return RecordBatch(
-        **{**{name: getattr(batch, name) for name in batch.__slots__}, "headers": [m.headers for m in made]}
-    )
+    return replace(batch, headers=[m.headers for m in made])
 
 
 @pytest.fixture
