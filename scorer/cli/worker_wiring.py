@@ -23,7 +23,7 @@ from scorer.edges.kafka.producer import KafkaPublisher
 from scorer.edges.kafka.settings import consumer_properties, producer_properties, transactional
 from scorer.edges.kafka.starts import Starts
 from scorer.edges.kafka.transactions import KafkaTransactions
-from scorer.edges.machine import keep_out_of_collections
+from scorer.edges.machine import collecting_by_time
 from scorer.edges.metrics import Metrics
 from scorer.edges.sandbox import Sandbox
 from scorer.services.delivery import AtLeastOnce, Delivery, ExactlyOnce
@@ -88,10 +88,10 @@ def run_stream(settings: Settings, stream: Stream, report: Report) -> int:
 
 def run_out(worker: Worker, source: KafkaSource, bounded: Lagging | None = None) -> None:
     """Runs a worker to its end, from its source or what stands before that, and leaves the group."""
-    keep_out_of_collections()  # no collection need walk what is there now while a batch waits
     orderly = False  # a bug that a record provokes counts as a death at its position
     try:
-        worker.run(bounded or source)
+        with collecting_by_time():
+            worker.run(bounded or source)
         orderly = True
     except ScorerError:
         orderly = True

@@ -7,19 +7,18 @@ go into one tensor type are checked in one block, so that a batch of one costs f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from scorer.core.bind import Binding, Block, Padded, Slot, bind
-from scorer.core.columns import Array, Column, Field, Kind, Texts, listed, read, taken, text_column
+from scorer.core.columns import Column, Field, Kind, Texts, read, text_column
 from scorer.core.contract import REJECT
 from scorer.core.decode import Events
-from scorer.core.records import RecordBatch, Rejection, Rows, Stage
+from scorer.core.features import Features, merged, nothing
+from scorer.core.packed import Array, as_type, packed, wide_enough
+from scorer.core.records import RecordBatch, Rejection, Stage
 from scorer.core.signature import Interface
 
 FUTURE_MS_MAX = 24 * 3600 * 1000
@@ -27,41 +26,6 @@ _PER_MS = {"micros": 1_000, "nanos": 1_000_000}
 
 Problems = dict[int, tuple[str, str]]
 """Position in the part -> reason code and detail; the first problem of an event is kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """What the model gets, and who each row is about. All columns have length n.
-
-    Attributes:
-        rows: rows of the RecordBatch, ascending.
-        tensors: ONNX input name to an array whose first axis is n.
-        entity: entity ids; the predictions' keys.
-        event_id: ids of the events.
-        occurred_at: int64, milliseconds since the epoch, UTC.
-        schema_ids: int32, the writer schema of each event.
-    """
-
-    rows: Rows
-    tensors: Mapping[str, Array]
-    entity: Texts
-    event_id: Texts
-    occurred_at: npt.NDArray[np.int64]
-    schema_ids: npt.NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def take(self, indices: Rows) -> Features:
-        """Those rows, in that order."""
-        return Features(
-            self.rows[indices],
-            {name: tensor[indices] for name, tensor in self.tensors.items()},
-            taken(self.entity, indices),
-            taken(self.event_id, indices),
-            self.occurred_at[indices],
-            self.schema_ids[indices],
-        )
 
 
 def assemble(events: list[Events], batch: RecordBatch, interface: Interface) -> tuple[Features, list[Rejection]]:
@@ -73,7 +37,7 @@ def assemble(events: list[Events], batch: RecordBatch, interface: Interface) -> 
             features, problems = _part(part, batch, bind(interface, part.schema))
             parts.append(features)
             rejections += [Rejection(int(part.rows[at]), Stage.ASSEMBLE, *problems[at]) for at in sorted(problems)]
-    return _merged(parts, interface), rejections
+    return merged(parts, interface), rejections
 
 
 def _part(events: Events, batch: RecordBatch, binding: Binding | str) -> tuple[Features, Problems]:
@@ -110,6 +74,8 @@ def _fill(block: Block, events: Events, problems: Problems) -> Array:
         clean = _fill_clean(block, events.table)
         if clean is not None:
             return clean
+    if block.text:
+        return _fill_texts(block, events, problems)
     work = np.empty((len(block.slots), len(events)), dtype=block.work)
     nulls: list[tuple[int, npt.NDArray[np.bool_]]] = []
     for at, slot in enumerate(block.slots):
@@ -150,6 +116,23 @@ def _fill_clean(block: Block, records: list[dict[str, Any]]) -> Array | None:
     return work
 
 
+def _fill_texts(block: Block, events: Events, problems: Problems) -> Array:
+    columns = [None if slot.field.kind is None else read(events, slot.field) for slot in block.slots]
+    fills = [packed([fill or ""]) for fill in block.fills]
+    given = [column.values for column in columns if column is not None]
+    work = np.empty((len(columns), len(events)), dtype=wide_enough([*fills, *given]))
+    for at, (slot, column, fill) in enumerate(zip(block.slots, columns, fills, strict=True)):
+        work[at] = as_type(fill if column is None else column.values, work.dtype)
+        null = np.ones(len(events), dtype=np.bool_) if column is None else column.null
+        if null is None:
+            continue
+        if slot.missing == REJECT:
+            _note(problems, null, "missing_field", f"{slot.label} is absent or null")
+        else:
+            work[at, null] = as_type(fill, work.dtype)
+    return work
+
+
 def _check(work: Array, block: Block, nulls: list[tuple[int, npt.NDArray[np.bool_]]], problems: Problems) -> None:
     """Finds numbers that are not finite or out of range; fillers at nulls are not looked at."""
     inside = (work >= block.lowest) & (work <= block.highest)
@@ -166,7 +149,7 @@ def _check(work: Array, block: Block, nulls: list[tuple[int, npt.NDArray[np.bool
 
 def _cast(work: Array, block: Block, problems: Problems) -> Array:
     """Rounds once to the tensor's type; finds what does not fit."""
-    if block.dtype == work.dtype:
+    if block.text or block.dtype == work.dtype:
         return work
     if block.exact:
         info = np.iinfo(block.dtype)
@@ -199,11 +182,10 @@ def _whole(column: Column, slot: Slot, problems: Problems) -> Array:
 def _pad(padded: Padded, events: Events, problems: Problems) -> Array:
     """A padded array, [n, length]: longer ones are cut, shorter ones padded."""
     n, slot, block = len(events), padded.block.slots[0], padded.block
-    out = np.empty((n, padded.length), dtype=block.dtype)
-    out.fill(padded.pad)  # of texts, np.full takes four times as long
+    pad = packed([padded.pad]) if block.text else np.array([padded.pad], dtype=block.dtype)
     if slot.field.kind is None:
         _note(problems, np.ones(n, dtype=np.bool_), "missing_field", f"{slot.label} is absent or null")
-        return out
+        return pad.repeat(n * padded.length).reshape(n, padded.length)
     column = read(events, slot.field)
     assert column.lengths is not None
     if column.null is not None:
@@ -220,10 +202,13 @@ def _pad(padded: Padded, events: Events, problems: Problems) -> Array:
         items = np.where(null, block.filler, items)
     if block.exact and slot.field.kind is Kind.NUMBER:
         items = _whole(Column(items.astype(np.float64), None), slot, of_items)
-    work = items.astype(block.work, copy=False).reshape(1, -1)
+    work = (items if block.text else items.astype(block.work, copy=False)).reshape(1, -1)
     if block.bounded:
         _check(work, block, [], of_items)
-    out[filled] = _cast(work, block, of_items)[0]
+    cast = _cast(work, block, of_items)[0]
+    out = np.empty((n, padded.length), dtype=wide_enough([pad, cast]) if block.text else block.dtype)
+    out.fill(as_type(pad, out.dtype)[0])  # np.full takes four times as long
+    out[filled] = as_type(cast, out.dtype)
     for at in sorted(of_items):
         problems.setdefault(int(np.searchsorted(np.cumsum(kept), at, side="right")), of_items[at])
     return out
@@ -262,27 +247,3 @@ def _note(problems: Problems, where: Any, reason: str, detail: str) -> None:
 
 def _shown(block: Block, at: int) -> str:
     return f"[{block.lowest[at, 0]:g}, {block.highest[at, 0]:g}]"
-
-
-def _merged(parts: list[Features], interface: Interface) -> Features:
-    if len(parts) == 1:
-        return parts[0]
-    whole = [part for part in parts if len(part)]
-    if not whole:
-        return nothing()
-    joined = Features(
-        np.concatenate([part.rows for part in whole]),
-        {rule.name: np.concatenate([part.tensors[rule.name] for part in whole]) for rule in interface.contract.inputs},
-        [text for part in whole for text in listed(part.entity)],
-        [text for part in whole for text in listed(part.event_id)],
-        np.concatenate([part.occurred_at for part in whole]),
-        np.concatenate([part.schema_ids for part in whole]),
-    )
-    return joined.take(np.argsort(joined.rows, kind="stable"))
-
-
-@lru_cache(maxsize=1)
-def nothing() -> Features:
-    """No rows at all."""
-    empty = np.empty(0, dtype=np.int64)
-    return Features(np.empty(0, dtype=np.intp), {}, [], [], empty, empty.astype(np.int32))

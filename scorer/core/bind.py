@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from scorer.core.columns import Array, Field, Kind, bind_field
+from scorer.core.columns import Field, Kind, bind_field
 from scorer.core.contract import REJECT, InputRule
+from scorer.core.packed import Array
 from scorer.core.schema import WriterSchema
 from scorer.core.signature import Interface
 
@@ -65,9 +66,14 @@ class Block:
         return self.work.kind in "if"
 
     @property
+    def text(self) -> bool:
+        """Whether the values are texts."""
+        return self.work.kind == "O"
+
+    @property
     def filler(self) -> Any:
         """A value that stands where there is none."""
-        return "" if self.work.kind == "O" else self.work.type(0)
+        return "" if self.text else self.work.type(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scorer.core.decode import Events
+from scorer.core.packed import Array, packed
 from scorer.core.schema import Node
 
-Array = npt.NDArray[Any]
 Texts: TypeAlias = Any
 """Texts that are only carried along: an Arrow array of strings, or a list where events came by record. Turning one into
 the other costs small batches a third of their time, and large ones a Python string per event."""
@@ -70,7 +70,7 @@ class Column:
     """Values of one field for n events.
 
     Attributes:
-        values: int64, float64, bool or object (str) [n], or the flat items of all arrays.
+        values: int64, float64, bool or texts (object, or packed.packed) [n], or the flat items of all arrays.
         null: bool [n], or None if no value is null. Values at nulls are fillers.
         lengths: int64 [n], the number of items per event, for arrays only.
         null_items: whether an item is null; such items are None.
@@ -172,10 +172,9 @@ def _from_arrow(array: pa.Array, kind: Kind) -> Column:
 
 
 def _numpy(array: pa.Array, kind: Kind) -> Array:
-    if kind is Kind.TEXT:  # one Python string per distinct text, not per event
+    if kind is Kind.TEXT:  # each distinct text is looked at once, not once per event
         coded = array.dictionary_encode()
-        words = np.array(coded.dictionary.to_pylist(), dtype=object)
-        values: Array = words.take(coded.indices.to_numpy())
+        values: Array = packed(coded.dictionary.to_pylist()).take(coded.indices.to_numpy())
         return values
     with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one, as in fastavro
         numbers: Array = array.to_numpy(zero_copy_only=False).astype(_DTYPES[kind], copy=False)

@@ -16,10 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scorer.core.assemble import Features
-from scorer.core.columns import Array, Texts
+from scorer.core.columns import Texts
 from scorer.core.contract import Contract, OutputRule
+from scorer.core.features import Features
 from scorer.core.model import Model
+from scorer.core.packed import Array
 from scorer.core.records import VECTOR_ROWS_MIN, RecordBatch, Rows
 
 DIGEST_BYTES = 8

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scorer.core.columns import Array
+from scorer.core.packed import Array
 from scorer.core.tables import ORDER, Layout, grown
 
 AT_PARTITION, AT_OFFSET, ROW = "__partition", "__offset", "__row"

@@ -14,9 +14,9 @@ import numpy as np
 import onnxruntime as ort
 
 from scorer.core.bundle import Bundle
-from scorer.core.columns import Array
 from scorer.core.contract import Contract
 from scorer.core.errors import ContractError
+from scorer.core.packed import Array
 from scorer.core.records import Rejection, Rows, Stage
 from scorer.core.signature import DTYPES, Interface, Tensor
 

@@ -15,12 +15,13 @@ from typing import Any
 import fastavro
 import numpy as np
 
-from scorer.core.assemble import Features, assemble
-from scorer.core.columns import Array
+from scorer.core.assemble import assemble
 from scorer.core.compose import Origin, compose
 from scorer.core.decode import decode
 from scorer.core.errors import ContractError
+from scorer.core.features import Features
 from scorer.core.model import Model, predict
+from scorer.core.packed import Array
 from scorer.core.records import Closed, RecordBatch, Rejection, Rows
 from scorer.core.schema import WriterSchema
 from scorer.core.wire import prefix, split_frames

@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scorer.core.columns import Array
 from scorer.core.compose import PROVENANCE
 from scorer.core.dead_letters import PREFIX
 from scorer.core.decode import Events
 from scorer.core.load import AT_OFFSET, AT_PARTITION, ROW, Erasure, Load, Positions, Refused, Unreadable, joined, picked
+from scorer.core.packed import Array
 from scorer.core.records import RecordBatch, Rejection
 from scorer.core.schema import Node
 from scorer.core.tables import RANK, TIMES, Column, Items, Layout, Type

@@ -7,13 +7,17 @@ import gc
 import platform
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import Event, Thread
 
 import pyarrow as pa
 
 DISTRIBUTION = "streaming-scorer"
 ARENAS = 2
+COLLECT_EVERY_S = 10.0
 _CPU_INFO = Path("/proc/cpuinfo")
 _CLASSES = {
     "x86_64": (("avx512f", "avx512"), ("avx2", "avx2")),
@@ -73,6 +77,29 @@ def keep_out_of_collections() -> None:
     gc.collect()
     gc.freeze()
     gc.collect()
+
+
+@contextmanager
+def collecting_by_time(every_s: float = COLLECT_EVERY_S) -> Iterator[None]:
+    """As keep_out_of_collections; and while the block runs, garbage is collected by time, not by how much has come.
+
+    A batch of 4,000 records makes some 12,000 objects, none of which is garbage: Python would look through them sixteen
+    times while they are in use, 0.4 us a lead. What there is to collect comes of errors, at most some dozens a second.
+    """
+    keep_out_of_collections()
+    ended = Event()
+
+    def collect() -> None:
+        while not ended.wait(every_s):
+            gc.collect()
+
+    gc.disable()
+    Thread(target=collect, name="collector", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+        gc.enable()
 
 
 def give_memory_back() -> None:

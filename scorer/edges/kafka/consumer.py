@@ -199,7 +199,7 @@ class KafkaSource:
             messages = [message for message in messages if partition_of(message) not in disowned]
             for partition in stale:  # taken away and given back within one call: read on from the new position
                 self._consumer.seek(TopicPartition(self._topic, partition, self._floors[partition]))
-        if not any(map(Message.error, messages)) and self._floors.keys() >= set(map(partition_of, messages)):
+        if not any(map(Message.error, messages)) and self._floors.keys() >= set(map(Message.partition, messages)):
             self._gathered += messages
             return
         for message in messages:

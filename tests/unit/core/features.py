@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from scorer.core.assemble import Features, assemble
+from scorer.core.assemble import assemble
+from scorer.core.features import Features
 from scorer.core.records import Rejection
 from scorer.core.signature import Interface
 from tests.unit.core.batches import (
@@ -17,7 +18,7 @@ from tests.unit.core.batches import (
     events_of,
     reasons,
 )
-from tests.unit.core.graphs import interface_of
+from tests.unit.core.graphs import interface_of, seen
 
 both_ways = pytest.mark.parametrize("way", WAYS)
 
@@ -43,7 +44,7 @@ def fed(way: Way, interface: Interface, kind: Any, values: list[Any]) -> tuple[l
     """The tensor x of what was accepted, as a flat list, and the reasons of what was not."""
     features, rejections = assembled(way, interface, kind, values)
     assert len(features) + len(rejections) == len(values)
-    return features.tensors["x"].reshape(-1).tolist(), reasons(rejections)
+    return seen(features.tensors["x"]).reshape(-1).tolist(), reasons(rejections)
 
 
 def array(kind: Any) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from scorer.core.bundle import Bundle
@@ -57,6 +59,20 @@ def graph(
     )
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+def seen(tensor: Any) -> Any:
+    """A tensor as a model sees it. Texts come in two ways (packed.py); the runtime itself says what they are."""
+    if tensor.dtype.kind not in "OS":
+        return tensor
+    texts = tensor.reshape(-1)
+    return _echo().run(None, {"x": texts})[0].reshape(tensor.shape)
+
+
+@cache
+def _echo() -> Any:
+    ends: Ends = {"x": ("string", (None,))}
+    return ort.InferenceSession(graph([("Identity", ["x"], ["y"], {})], ends, {"y": ends["x"]}))
 
 
 def _node(kind: str, taken: Sequence[str], given: Sequence[str], attributes: dict[str, Any]) -> onnx.NodeProto:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from scorer.core.assemble import Features
 from scorer.core.compose import PROVENANCE, Origin, Predictions
 from scorer.core.encode import COLUMN_ROWS_MIN, encode
+from scorer.core.features import Features
 from scorer.core.records import Outbound, Rejection
 from scorer.core.schema import WriterSchema, writer_schema
 from scorer.core.strict import record_decoder

@@ -11,7 +11,7 @@ from tests.unit.core.batches import (
     reasons,
 )
 from tests.unit.core.features import ENUM, INF, NAN, array, assembled, both_ways, fed, one
-from tests.unit.core.graphs import interface_of
+from tests.unit.core.graphs import interface_of, seen
 
 
 @both_ways
@@ -37,7 +37,7 @@ def test_arrays_are_cut_or_padded_to_their_length(
     interface = one(tensor, f"length = 3\npad = {pad}", (None, 3))
     features, rejections = assembled(way, interface, array(kind), [items, [], items])
     assert rejections == []
-    found = features.tensors["x"]
+    found = seen(features.tensors["x"])
     assert found.shape == (3, 3)
     assert found[0].tolist() == found[2].tolist() == expected
     assert len(set(found[1].tolist())) == 1

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scorer.core.assemble import nothing
 from scorer.core.bundle import Bundle
 from scorer.core.compose import PROVENANCE, Predictions, compose, digest
+from scorer.core.features import nothing
 from scorer.core.model import Model, load_model
 from tests.unit.core.batches import batch_of
 from tests.unit.core.graphs import graph, model_of

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import subprocess
 import sys
+import threading
+import time
+import weakref
+from typing import Any
 
 import pytest
 
@@ -71,3 +76,23 @@ print(count)
 def test_an_error_that_holds_its_batch_is_collected_soon_whatever_was_there_before(call: str, soon: bool) -> None:
     ended = subprocess.run([sys.executable, "-c", KEEPS.format(call=call)], capture_output=True, text=True, check=True)
     assert (int(ended.stdout) < 400_000) == soon
+
+
+def test_while_a_worker_runs_garbage_is_collected_by_time_alone() -> None:
+    class Kept:
+        itself: Any = None
+
+    with machine.collecting_by_time(every_s=0.3):
+        (collector,) = (each for each in threading.enumerate() if each.name == "collector")
+        kept = Kept()
+        kept.itself, dead = kept, weakref.ref(kept)
+        del kept
+        later: list[list[int]] = [[] for _ in range(100_000)]  # far more than Python would wait for
+        assert dead() is not None, len(later)
+        until_s = time.monotonic() + 10
+        while dead() is not None and time.monotonic() < until_s:
+            time.sleep(0.01)
+        assert dead() is None
+    collector.join(5)
+    assert not collector.is_alive()
+    assert gc.isenabled()
