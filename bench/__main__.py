@@ -20,6 +20,7 @@ from pathlib import Path
 
 from bench.account import MiscountError
 from bench.demands import verdicts
+from bench.history import day, keep_day, load_days
 from bench.machine import machine, versions
 from bench.plan import FULL, QUICK, Plan
 from bench.plots import plot_backlog, plot_delays
@@ -50,8 +51,13 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     lines = verdicts(results)
-    text = report(results, lines, _about(results))
-    where = args.report or (REPORT if args.full else None)
+    about, where = _about(results), args.report or (REPORT if args.full else None)
+    days = [day(about, lines)]
+    if where is not None:
+        kept = where.with_suffix(".jsonl")
+        keep_day(kept, days[0])
+        days = load_days(kept)
+    text = report(results, lines, about, days)
     if where is not None:
         where.write_text(text, encoding="utf-8")
         plot_backlog(results, where.with_name(BACKLOG))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bench.demands import Verdict
+from bench.history import Day, compared
 from bench.latency import Delay
 from bench.load import GATHERED_PER_S
 from bench.results import Results, Spread, delayed, drained, names, spread
@@ -16,13 +17,14 @@ BACKLOG, DELAYS = "performance-backlog.png", "performance-delay.png"
 """The pictures beside the page."""
 
 
-def report(results: Results, lines: Sequence[Verdict], about: dict[str, str]) -> str:
+def report(results: Results, lines: Sequence[Verdict], about: dict[str, str], days: Sequence[Day] = ()) -> str:
     """The whole report in Markdown.
 
     Args:
         results: the figures.
         lines: the verdicts.
         about: machine, versions, date, command and so on, by name.
+        days: what this and earlier runs have found, this one last.
     """
     parts = [
         "# Performance",
@@ -32,6 +34,7 @@ def report(results: Results, lines: Sequence[Verdict], about: dict[str, str]) ->
         _table(
             ("", "demand", "found"), (("pass" if line.passed else "FAIL", line.demand, line.figure) for line in lines)
         ),
+        *_days(days, lines),
         f"## A backlog of {results.plan.drain_events:,} leads",
         _drains(results),
         f"![Events a second and CPU per event]({BACKLOG})",
@@ -53,6 +56,18 @@ def report(results: Results, lines: Sequence[Verdict], about: dict[str, str]) ->
         HOW,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _days(days: Sequence[Day], lines: Sequence[Verdict]) -> list[str]:
+    if len(days) < 2:
+        return []
+    head, *rows = compared(days, lines)
+    return [
+        "## The same on other days",
+        "Behind each figure what its repeats allow: of a ratio, the least of one side to the greatest of the other and "
+        "the other way round. Absolute figures change with the machine's other work, by a factor of two and more.",
+        _table(head, rows),
+    ]
 
 
 HOW = """## How it is measured

@@ -76,3 +76,8 @@ def delayed(runs: Sequence[Delay], contender: str, figure: Callable[[Delay], flo
 def spread(values: Sequence[float]) -> Spread:
     """Of some figures, at least one."""
     return Spread(median(values), min(values), max(values))
+
+
+def ratio(one: Spread, other: Spread) -> Spread:
+    """Of medians; as little and as much as their runs allow."""
+    return Spread(one.middle / other.middle, one.least / other.greatest, one.greatest / other.least)
