@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import signal
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 from bench.account import MiscountError
 from bench.demands import verdicts
 from bench.history import day, keep_day, load_days
-from bench.machine import machine, versions
+from bench.machine import machine, prepare, versions
 from bench.plan import FULL, QUICK, Plan
 from bench.plots import plot_backlog, plot_delays
 from bench.report import BACKLOG, DELAYS, report
@@ -41,8 +40,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, help="where to write the report; docs/performance.md with --full")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl+C does
-    for name in [name for name in os.environ if name.startswith("SCORER_")]:
-        del os.environ[name]  # the worker's settings are those of this benchmark, nobody's own
+    prepare()
     try:
         results = measure(QUICK if args.quick else FULL if args.full else Plan(), _progress())
     except (MiscountError, RuntimeError, ScorerError) as error:

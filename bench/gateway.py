@@ -30,7 +30,7 @@ from bench.account import MiscountError
 from bench.contenders import Batches, Contender, running, scorer
 from bench.http_load import Connection
 from bench.load import Load, fill, make_load
-from bench.machine import machine
+from bench.machine import machine, prepare
 from bench.measure import cpu_s, load_average, memory_peak_mb
 from bench.stage import Stage, new_stage, silent
 from scorer.core.errors import ScorerError
@@ -78,8 +78,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON too")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    for name in [name for name in os.environ if name.startswith("SCORER_")]:
-        del os.environ[name]
+    prepare()
     size = QUICK if args.quick else Size()
     try:
         found = measure(size)

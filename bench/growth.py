@@ -7,7 +7,6 @@ medians count. Prints the page, and writes docs/growth.md and docs/growth.png un
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,8 +17,7 @@ from statistics import median
 
 from bench.contenders import scorer
 from bench.load import Load, make_load
-from bench.machine import machine, versions
-from bench.plan import FULL_COMPILER
+from bench.machine import machine, prepare, versions
 from bench.plots import plot_growth
 from bench.stage import Shape
 from bench.throughput import Drain, drain
@@ -142,9 +140,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.growth", description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--quick", action="store_true", help="a smoke: small, one run each, writes nothing")
     args = parser.parse_args()
-    for name in [name for name in os.environ if name.startswith("SCORER_")]:
-        del os.environ[name]
-    os.environ["_JAVA_OPTIONS"] = FULL_COMPILER
+    prepare()
     runs = 1 if args.quick else RUNS
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         found = points(Path(name), quick=args.quick)

@@ -12,6 +12,9 @@ import confluent_kafka
 from scorer.edges.machine import cpu_class, scorer_version
 from scorer.local import kafka
 
+FULL_COMPILER = "-XX:TieredStopAtLevel=4"
+"""scorer.local starts its servers with Java's quick compiler alone, for short lives. Here the broker runs for minutes:
+at 1,000 events/s the full one brings it from 700 us of CPU an event to 400, which is what a real broker has."""
 PACKAGES = ("confluent-kafka", "onnxruntime", "pyruhvro", "fastavro", "pyarrow", "numpy")
 
 
@@ -22,6 +25,13 @@ def machine() -> str:
         f"{int(_first('/proc/meminfo', 'MemTotal').split()[0]) / 1e6:.0f} GB, "
         f"{platform.system()} {platform.release().split('-')[0]}"
     )
+
+
+def prepare() -> None:
+    """Takes nobody's own settings of the scorer into the figures, and gives brokers Java's full compiler."""
+    for name in [name for name in os.environ if name.startswith("SCORER_")]:
+        del os.environ[name]
+    os.environ["_JAVA_OPTIONS"] = FULL_COMPILER
 
 
 def versions() -> str:

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 SEED = 7
 PARTITIONS = 4
-FULL_COMPILER = "-XX:TieredStopAtLevel=4"
-"""scorer.local starts its servers with Java's quick compiler alone, for short lives. Here the broker runs for minutes:
-at 1,000 events/s the full one brings it from 700 us of CPU an event to 400, which is what a real broker has."""
 WARM_EVENTS = 500
 """Sent before each measurement, so that imports, schemas, connections and caches are none of its cost."""
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -29,9 +28,9 @@ import numpy as np
 from bench.account import decoder
 from bench.contenders import Contender, running, scorer
 from bench.load import Load, fill, make_load, pace
-from bench.machine import machine
+from bench.machine import machine, prepare
 from bench.measure import cpu_s, memory_peak_mb
-from bench.plan import FULL_COMPILER, PARTITIONS
+from bench.plan import PARTITIONS
 from bench.readers import Progress, receive
 from bench.replay_results import Beside, Found, Run, demands_of, table
 from bench.stage import Stage, new_stage, silent
@@ -59,9 +58,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     args = parser.parse_args()
     sizes, runs, pairs, paced_s = ((20_000,), 1, 1, 4.0) if args.quick else (SIZES, 3, 7, 12.0)
-    for name in [name for name in os.environ if name.startswith("SCORER_")]:
-        del os.environ[name]
-    os.environ["_JAVA_OPTIONS"] = FULL_COMPILER
+    prepare()
     found = Found()
     load = make_load("lead", min(POOL, max(sizes)))
     with tempfile.TemporaryDirectory(prefix="bench-") as name, running_kafka(Path(name) / "kafka", say=_say) as server:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -32,8 +31,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bench.load import fill
-from bench.machine import machine
-from bench.plan import FULL_COMPILER
+from bench.machine import machine, prepare
 from bench.sink_load import ENTITY, as_csv, as_python, messages, predictions
 from bench.stage import Stage, new_stage
 from scorer.local.kafka import running_kafka
@@ -68,9 +66,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     args = parser.parse_args()
     rows, runs = (20_000, 1) if args.quick else (args.rows, args.runs)
-    for name in [name for name in os.environ if name.startswith("SCORER_")]:
-        del os.environ[name]
-    os.environ["_JAVA_OPTIONS"] = FULL_COMPILER
+    prepare()
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         work = Path(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from bench.contenders import BYTEWAX, CAREFUL, FAUST, QUIX, RAW_COPY, Contender,
 from bench.latency import Delay, delay
 from bench.load import Load, make_load
 from bench.measure import load_average
-from bench.plan import FULL_COMPILER, Plan
+from bench.plan import Plan
 from bench.results import Results, drained
 from bench.stage import Shape
 from bench.steps import SIZES, step_costs
@@ -48,7 +47,6 @@ def measure(plan: Plan, say: Say) -> Results:
     results.event_bytes = {load.kind: load.bytes_mean for load in (leads, logins)}
     say("the core's steps without Kafka")
     results.steps = [step_costs(load, rows, plan.step_s) for load in (leads, logins) for rows in SIZES]
-    os.environ["_JAVA_OPTIONS"] = FULL_COMPILER
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         work = Path(name)
         peers = (BYTEWAX, kafka_streams(work), QUIX, FAUST) if plan.peers else ()
