@@ -11,12 +11,13 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from tests.harness.claims import scored_once, scored_right
+from tests.harness.claims import places, scored_at_least_once, scored_once, scored_right
 from tests.harness.events import sampled
 from tests.harness.lead_stream import LeadStream, lead_stream
 from tests.harness.plain_scorer import PlainScorer
 from tests.harness.rejected import BUNDLE, dead_letters
 from tests.harness.topics import WAIT_S_MAX, Headers, Raw, send
+from tests.harness.workers import worker
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -152,6 +153,21 @@ def test_notes_that_came_with_a_record_and_letters_of_others_lead_nobody_astray(
     assert dead_letters(config, "list", "lead", "--json")["letters"] == 1
     assert redriven(stream)["records"] == 1
     are_right(stream, [first])
+
+
+def test_a_redrive_beside_a_worker_of_transactions_takes_its_place_from_nobody(stream: LeadStream) -> None:
+    config = stream.settings({"delivery": "exactly_once"})
+    with worker(config) as running:
+        stream.send(40)
+        running.until(lambda: len(stream.predictions()) == 40, "scored")
+        again = stream.sources(40)[:5]
+        send(stream.kafka, stream.topics.letters, (letter(each, notes(stream, each)) for each in again))
+        assert dead_letters(config, "redrive", "lead", "--json")["passed"] == len(again)
+        stream.send(40, seed=2)
+        running.until(lambda: len(stream.predictions()) == 80 + len(again), "scored beside it")
+        assert not running.events("transaction.aborted")
+    repeated = scored_at_least_once(stream.predictions(), stream.sources(80))
+    assert {at: len(each) for at, each in repeated.items()} == dict.fromkeys(places(again), 2)
 
 
 def _fields(source: Raw) -> tuple[str, int, int, int, bytes | None]:
