@@ -48,3 +48,9 @@ def end_to_end(arrays: Sequence[Array]) -> Array:
     """Tensors one behind the other, along the first axis."""
     dtype = wide_enough(arrays)
     return np.concatenate([as_type(array, dtype) for array in arrays])
+
+
+def side_by_side(columns: Sequence[Array]) -> Array:
+    """Columns of texts, each [n], as one tensor, [n, columns]."""
+    dtype = wide_enough(columns)
+    return np.stack([as_type(column, dtype) for column in columns], axis=1)

@@ -11,9 +11,9 @@ from scorer.core.assemble import assemble
 from scorer.core.decode import COLUMN_ROWS_MIN, decode
 from scorer.core.packed import WIDTH_MAX, as_type, end_to_end, packed, wide_enough
 from scorer.core.wire import split_frames
-from tests.unit.core.batches import Way, batch_of, event, event_schema, framed
+from tests.unit.core.batches import Way, batch_of, event, event_schema, events_of, framed
 from tests.unit.core.features import array, both_ways, fed, one
-from tests.unit.core.graphs import seen
+from tests.unit.core.graphs import interface_of, seen
 
 TEXTS = st.lists(st.text(st.characters(codec="utf-8"), max_size=40), max_size=8)
 LONG = "x" * WIDTH_MAX
@@ -70,3 +70,24 @@ def test_events_of_one_batch_that_came_by_column_and_by_record_stand_together() 
     assert {isinstance(each.table, list) for each in events} == {True, False}
     features, rejections = assemble(events, batch, one("string"))
     assert (seen(features.tensors["x"])[:, 0].tolist(), rejections) == (texts, [])
+
+
+@both_ways
+def test_a_long_text_leaves_the_other_inputs_as_they_are(way: Way) -> None:
+    toml = "".join(f'[inputs.{name}]\nfield = "{name}"\n' for name in "ab")
+    schema = event_schema(("a", "string"), ("b", "string"))
+    events, batch = events_of(schema, [event(at, a=LONG, b="b") for at in range(2)], way)
+    tensors = assemble([events], batch, interface_of(toml, dict.fromkeys("ab", ("string", (None, 1)))))[0].tensors
+    assert [seen(tensors[name]).tolist() for name in "ab"] == [[[LONG], [LONG]], [["b"], ["b"]]]
+    assert way == "by record" or tensors["b"].dtype.kind == "S"
+
+
+@both_ways
+@pytest.mark.parametrize("b", ["b", LONG])
+def test_texts_of_several_fields_make_one_tensor(way: Way, b: str) -> None:
+    interface = interface_of('[inputs.x]\nfields = ["a", "b", "c"]\nmissing = "-"\n', {"x": ("string", (None, 3))})
+    schema = event_schema(("a", ["null", "string"]), ("b", "string"))
+    events, batch = events_of(schema, [event(0, a="a", b=b), event(1, a=None, b="")], way)
+    found = assemble([events], batch, interface)[0].tensors["x"]
+    assert seen(found).tolist() == [["a", b, "-"], ["-", "", "-"]]
+    assert found.flags.c_contiguous
