@@ -1,11 +1,12 @@
-# Two commands do everything: `make demo` and `make test`. Both need only Python >= 3.11 and make.
+# Two commands do everything: `make demo` and `make test`. Both need only Python >= 3.11 and make,
+# and a package index the first time.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SYNCED := $(VENV)/synced
 DEMO_ARGS := $(if $(CSV),--csv $(CSV),) $(if $(N),--events $(N),) $(if $(BROKER),--broker $(BROKER),) $(if $(KEEP),--keep,)
 
-.PHONY: demo test lint unit faults qualify bench bench-full lock train clean
+.PHONY: demo test lint unit faults qualify bench bench-full lock clean
 demo: $(SYNCED) ## score sample events on a real Kafka, from nothing to predictions
 	$(BIN)/scorer demo $(DEMO_ARGS)
 

@@ -102,7 +102,7 @@ model-index:
 def data_section(figures: Figures) -> str:
     return f"""## Data, licence, attribution
 
-Online Retail: all sales of a British online wholesaler of gifts, December 2010 to 9 December 2011. Given to us under
+Online Retail: all sales of a British online wholesaler of gifts, December 2010 to 9 December 2011. Taken under
 CC0 1.0, as which the R package onlineretail also publishes it with its donor's permission; the UCI Machine Learning
 Repository (doi 10.24432/C5BW33) lists it under CC BY 4.0. Model and golden rows come under CC0 1.0. Attribution:
 D. Chen, Online Retail, UCI Machine Learning Repository, 2015; D. Chen, S. L. Sain and K. Guo, Data mining for the

@@ -1,7 +1,7 @@
 // Prints predictions as they come. Needs nothing of the scorer, and these two jars with what they depend on:
 //DEPS org.apache.kafka:kafka-clients:4.3.1
 //DEPS org.apache.avro:avro:1.12.2
-// java -cp 'jars/*' Subscribe.java 127.0.0.1:9092 http://127.0.0.1:8081 predictions.lead-score
+// java -cp 'jars/*' Subscribe.java 127.0.0.1:9092 http://127.0.0.1:8081/apis/ccompat/v7 predictions.lead-score
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;

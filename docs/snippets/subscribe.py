@@ -1,6 +1,6 @@
 """Prints predictions as they come. Needs nothing of the scorer: pip install 'kafka-python[lz4]' fastavro
 
-python subscribe.py 127.0.0.1:9092 http://127.0.0.1:8081 predictions.lead-score
+python subscribe.py 127.0.0.1:9092 http://127.0.0.1:8081/apis/ccompat/v7 predictions.lead-score
 """
 
 import contextlib
