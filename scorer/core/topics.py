@@ -58,7 +58,7 @@ def weak_points(
         elif held.number("min.insync.replicas") < IN_SYNC_MIN:
             found.append(f"{held.name} has min.insync.replicas below {IN_SYNC_MIN}: an acknowledged record may be lost")
     kept_ms = source.number("retention.ms")
-    if "compact" not in source.settings.get("cleanup.policy", "delete") and 0 <= kept_ms < recovery_h * 3_600_000:
+    if "delete" in source.settings.get("cleanup.policy", "delete") and 0 <= kept_ms < recovery_h * 3_600_000:
         found.append(
             f"{source.name} keeps records for {kept_ms / 3_600_000:.1f} h, less than checks.recovery_h = {recovery_h}: "
             "a longer outage loses events; raise its retention.ms"

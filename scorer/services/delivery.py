@@ -238,6 +238,8 @@ class ExactlyOnce:
 
     def recover(self) -> None:
         """See Delivery."""
+        if self._spoiled is None:  # until it has succeeded, leaving the group has nothing to wait for
+            self._spoiled = AbortedError("the last transaction is not undone yet")
         self.publisher.recover()
         self._closed()
 

@@ -172,10 +172,13 @@ class Redrive:
         now_ms = self.clock.now_ms()
         if not deadly:
             return score_batch(batch, frames, known, self.recipe, now_ms)
-        scored = self.suspects.score(batch, known, self.recipe, now_ms, lambda: not self.stop.is_set())
+        scored = self.suspects.score(batch, known, self.recipe, now_ms, self._going_on)
         if scored is None:
             raise StoppedError
         return scored
+
+    def _going_on(self, _: str, wait_ms: int) -> bool:
+        return not self.stop.wait(wait_ms / 1000)
 
     def _await_schemas(self, waiting: Waiting) -> None:
         self.report("neighbour.waiting", {"why": waiting.why, "next_try_ms": waiting.wait_ms})

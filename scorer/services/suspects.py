@@ -7,11 +7,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from scorer.core.errors import HaltError
 from scorer.core.ports import Report, Sandbox
 from scorer.core.records import Outbound, RecordBatch, Rejection, Scored, Stage
 from scorer.core.sandbox import SUSPECT_ROWS, UNFINISHED_MIN, Death, End
 from scorer.core.schema import WriterSchema
 from scorer.core.scoring import Recipe
+from scorer.services.patience import pause_ms
+
+OUTSIDE_MAX = 8
+"""How often scoring a record may be ended from outside, some 11 s in all, before its stream halts. That is no verdict
+on the record: memory ran out, or somebody kills processes."""
+
+GoingOn = Callable[[str, int], bool]
+"""Asked before each try: keeps the surroundings alive, and waits so many milliseconds if there is a reason to. False if
+told to stop."""
 
 
 @dataclass(slots=True)
@@ -53,7 +63,7 @@ class Suspects:
         schemas: Mapping[int, WriterSchema | str],
         recipe: Recipe,
         now_ms: int,
-        going_on: Callable[[], bool],
+        going_on: GoingOn,
     ) -> Scored | None:
         """Scores a batch at one go, and record by record if the sandbox ended over it; None if told to stop meanwhile.
 
@@ -64,11 +74,14 @@ class Suspects:
             batch: the records.
             schemas, recipe: see scoring.score_batch.
             now_ms: the same.
-            going_on: asked before the batch and before each record; keeps the surroundings alive.
+            going_on: asked before the batch, before each record and before it is tried again.
+
+        Raises:
+            HaltError: a record's tries were all ended from outside.
         """
 
-        def tried(part: RecordBatch) -> Scored | Death | None:
-            if not going_on():
+        def tried(part: RecordBatch, why: str = "", wait_ms: int = 0) -> Scored | Death | None:
+            if not going_on(why, wait_ms):
                 return None
             found = self.sandbox.score(part, schemas, recipe, now_ms)
             if isinstance(found, Death):
@@ -81,9 +94,14 @@ class Suspects:
                 return whole
         parts: list[Scored] = []
         for row in range(len(batch)):
-            found = tried(batch.row(row))
+            found, ended = tried(batch.row(row)), 0
             while isinstance(found, Death) and found.end is End.OUTSIDE:
-                found = tried(batch.row(row))
+                ended += 1
+                place = f"offset {int(batch.offsets[row])} of partition {int(batch.partitions[row])}"
+                why = f"scoring {place} was ended from outside {ended} times, the last time by {found.detail}"
+                if ended == OUTSIDE_MAX:
+                    raise HaltError(f"{why}: if memory ran out, give the process more")
+                found = tried(batch.row(row), why, pause_ms(ended))
             if found is None:
                 return None
             parts.append(self._set_aside(batch, row, found) if isinstance(found, Death) else found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from threading import Event
 
@@ -205,7 +206,7 @@ class Worker:
             self.observer.serving(recipe.model, recipe.origin)
             self.report("stream.serving", {"model": recipe.model.bundle.label, "sha256": recipe.model.bundle.sha256})
         if self.suspects.holds(batch):
-            scored = self.suspects.score(batch, schemas, recipe, self.clock.now_ms(), lambda: self._going_on(source))
+            scored = self.suspects.score(batch, schemas, recipe, self.clock.now_ms(), partial(self._going_on, source))
             if scored is None:
                 return False
         else:
@@ -225,14 +226,10 @@ class Worker:
             raise HaltError(flood)
         return True
 
-    def _going_on(self, source: Lagging) -> bool:
-        if self.clock.ticks_ms() - self.status.beat_ms > IDLE_MS_MAX:
-            self._linger(source, 1)
+    def _going_on(self, source: Lagging, why: str, wait_ms: int) -> bool:
+        if why or self.clock.ticks_ms() - self.status.beat_ms > IDLE_MS_MAX:
+            self._await(source, why, max(1, wait_ms))
         return not self.stop.is_set()
-
-    def _await(self, source: Lagging, why: str, wait_ms: float, settling: bool = True) -> None:
-        self.status.enter(State.WAITING, why)
-        self._linger(source, wait_ms, settling)
 
     def _wait_for_deliveries(self, source: Lagging) -> bool:
         """Waits until few enough batches are unconfirmed. Returns False if told to stop meanwhile."""
@@ -249,8 +246,10 @@ class Worker:
                 return False
         return True
 
-    def _linger(self, source: Lagging, wait_ms: float, settling: bool = True) -> None:
+    def _await(self, source: Lagging, why: str, wait_ms: float, settling: bool = True) -> None:
         """Waits as a member of the group, with delivery reports and commits going on unless they have failed."""
+        if why:
+            self.status.enter(State.WAITING, why)
         until_ms = self.clock.ticks_ms() + wait_ms
         while not self.stop.is_set() and (left_ms := until_ms - self.clock.ticks_ms()) > 0:
             self.status.beat(self.clock.ticks_ms())
@@ -293,7 +292,7 @@ class Worker:
                     abort, aborted = aborted, ""
                     self._begin_again(source, abort)
                 else:
-                    self._linger(source, HOLD_AFTER_MS)
+                    self._await(source, "", HOLD_AFTER_MS)
             except HaltError as error:
                 why = str(error)
             except AbortedError as error:

@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from scorer.core.errors import RefusedError
+from scorer.edges.kafka.settings import producer_properties, transactional
+from scorer.edges.kafka.transactions import KafkaTransactions
 from tests.harness.claims import place, scored_once
 from tests.harness.events import encoder, messages, sampled
 from tests.harness.lead_stream import lead_stream
@@ -275,3 +278,13 @@ def test_streams_have_processes_of_their_own_that_are_started_again_and_end_with
                 time.sleep(0.1)
         assert members(kafka, f"{leads.group}.lead") == members(kafka, f"{leads.group}.login") == 0
         assert leads.committed() == leads.ends()
+
+
+def test_a_transaction_that_may_last_longer_than_the_broker_allows_is_refused_and_not_waited_for(kafka: str) -> None:
+    allowed_ms = 900_000  # transaction.max.timeout.ms of a broker that nobody told otherwise
+    properties = producer_properties({"bootstrap.servers": kafka}, "paced", 1_000_000)
+    own = transactional(properties, fresh_group(), allowed_ms + 1_000)
+    transactions = KafkaTransactions(own, "events", lambda *_: None)
+    with pytest.raises(RefusedError, match=r"transaction\.max\.timeout\.ms"):
+        transactions.recover()
+    transactions.close(0)

@@ -66,6 +66,10 @@ def refused(
     """
     if error.code() in _SHUT:
         return RefusedError(shut(error.str()))
+    if error.code() == KafkaError.INVALID_TRANSACTION_TIMEOUT:
+        return RefusedError(
+            "transaction.timeout_ms is above the broker's transaction.max.timeout.ms: lower the one or raise the other"
+        )
     kind = _RESOURCES.get(error.code())
     if kind is None:
         return None

@@ -74,6 +74,8 @@ def producer_properties(
     }
 
 
+SOCKET_MS_MAX = 300_000
+"""The most that librdkafka takes."""
 RETRY_BACKOFF_MS = 300
 """A call of a transaction that took as long as librdkafka's own pause before a retry may have been sent twice. With its
 default of 100 ms a slow machine would give too many false alarms."""
@@ -91,7 +93,7 @@ def transactional(properties: Mapping[str, Any], transactional_id: str, timeout_
         "transactional.id": transactional_id,
         "transaction.timeout.ms": timeout_ms,
         "message.timeout.ms": timeout_ms,
-        "socket.timeout.ms": max(900, timeout_ms - 200),
+        "socket.timeout.ms": min(SOCKET_MS_MAX, max(900, timeout_ms - 200)),
         "retry.backoff.ms": RETRY_BACKOFF_MS,
         "retry.backoff.max.ms": max(1000, RETRY_BACKOFF_MS),
         "enable.sparse.connections": False,

@@ -55,8 +55,9 @@ def test_kafkas_own_topics_count_for_transactions_alone(once: bool, count: int) 
     assert len(found(internal=replace(OFFSETS, replicas=1), once=once)) == count
 
 
-def test_a_retention_below_the_recovery_time_is_named_with_both() -> None:
-    (text,) = found(source=changed(SOURCE, retention_ms="3600000"))
+@pytest.mark.parametrize("policy", ["delete", "compact,delete"])
+def test_a_retention_below_the_recovery_time_is_named_with_both(policy: str) -> None:
+    (text,) = found(source=changed(SOURCE, retention_ms="3600000", cleanup_policy=policy))
     assert "1.0 h" in text
     assert "checks.recovery_h = 24" in text
 

@@ -28,6 +28,7 @@ from scorer.edges.kafka.failures import failure_of, is_shut, missing, refused
         ),
         (KafkaError._AUTHENTICATION, "refuses the credentials: .* sasl.password"),
         (KafkaError._SSL, "Look at"),
+        (KafkaError.INVALID_TRANSACTION_TIMEOUT, "transaction.timeout_ms is above .* transaction.max.timeout.ms"),
     ],
 )
 def test_a_refusal_names_what_is_missing_and_what_grants_it(code: int, says: str) -> None:

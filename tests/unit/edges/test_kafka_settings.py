@@ -70,9 +70,12 @@ def test_batches_of_one_are_not_compressed() -> None:
     assert compression == ["lz4", "none"]
 
 
+@pytest.mark.parametrize("timeout_ms", [1_000, 10_000, 900_000])
 @pytest.mark.parametrize("profile", PROFILES)
-def test_a_transactions_properties_are_taken_and_a_connection_that_was_cut_is_made_again_at_once(profile: str) -> None:
-    found = transactional(producer_properties(OWN, profile, 1_000_000), "i", 10_000)
+def test_a_transactions_properties_are_taken_and_a_connection_that_was_cut_is_made_again_at_once(
+    profile: str, timeout_ms: int
+) -> None:
+    found = transactional(producer_properties(OWN, profile, 1_000_000), "i", timeout_ms)
     made(Producer, found, silent)
     assert found["enable.sparse.connections"] is False
 

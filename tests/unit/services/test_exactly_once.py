@@ -121,6 +121,21 @@ def test_an_outage_of_the_coordinator_is_waited_out_as_a_member_of_the_group() -
     assert State.WAITING in world.states()
 
 
+def test_while_a_failed_transaction_is_not_undone_yet_a_revoke_waits_for_nothing_and_commits_nothing() -> None:
+    world = World(exactly_once=True, silent=True, recovers_fail=deque([TransientError("the coordinator is away")]))
+    world.run(world.assign(0))
+    delivery, began_ms = world.worker.delivery, world.ms
+    delivery.begin(1)
+    delivery.ledger.begin({0: 1}, 1, dict(delivery.ledger.generations))
+    with pytest.raises(TransientError):
+        delivery.recover()
+    assert world.worker.source is not None
+    delivery.finish(world.worker.source, began_ms + 10_000, "revoke")
+    assert (world.ms - began_ms, kinds(world, "commit")) == (0, [])
+    delivery.recover()
+    assert not delivery.spoiled
+
+
 def test_a_revoke_commits_the_open_transaction_before_the_partition_is_let_go() -> None:
     world = World(exactly_once=True)
     world.run(world.assign(0, 1), world.batch((0, 0, lead()), (1, 0, lead(1))), lambda: world.revoke(0))

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scorer.core.errors import HaltError
 from scorer.core.records import Closed, RecordBatch, Scored, Stage
 from scorer.core.sandbox import SUSPECT_ROWS, Death, End
 from scorer.core.schema import WriterSchema, writer_schema
 from scorer.core.scoring import Recipe, score_batch
 from scorer.core.wire import split_frames
-from scorer.services.suspects import Suspects
+from scorer.services.suspects import OUTSIDE_MAX, Suspects
 from tests.unit.services.samples import BAD, BASE_MS, EVENT_ID, EVENT_TEXT, lead, recipe
 
 SCHEMAS: Mapping[int, WriterSchema | str] = {EVENT_ID: writer_schema(EVENT_ID, EVENT_TEXT)}
@@ -61,6 +62,10 @@ def suspects(hand: Hand, deaths: int = 2) -> tuple[Suspects, list[tuple[str, Map
     return made, told
 
 
+def going_on(*_: object) -> bool:
+    return True
+
+
 def same(found: Scored | None, wanted: Scored) -> bool:
     assert found is not None
     return (
@@ -103,7 +108,7 @@ def test_the_sandbox_is_ended_once_nothing_in_hand_is_suspect() -> None:
 def test_suspects_that_do_no_harm_are_scored_as_one_batch() -> None:
     hand = Hand()
     made, told = suspects(hand)
-    assert made.score(batch(*map(lead, range(9))), SCHEMAS, recipe(), 5, lambda: True) is not None
+    assert made.score(batch(*map(lead, range(9))), SCHEMAS, recipe(), 5, going_on) is not None
     assert hand.asked == [list(range(9))]
     assert [event for event, _ in told] == ["partition.suspect"]
 
@@ -113,14 +118,14 @@ def test_a_batch_scored_record_by_record_is_what_it_is_as_a_whole(end: End) -> N
     rows = batch(lead(0), BAD, None, lead(1), b"x", lead(2), lead(3))
     made, _ = suspects(hand := Hand({6: deque([Death(End.OUTSIDE, False, "SIGKILL")])}, Death(end, False, "")))
     wanted = score_batch(rows, split_frames(rows.values, 1 << 20), SCHEMAS, recipe(), 5)
-    assert same(made.score(rows, SCHEMAS, recipe(), 5, lambda: True), wanted)
+    assert same(made.score(rows, SCHEMAS, recipe(), 5, going_on), wanted)
     assert len(hand.asked) == 1 + 7 + 1
 
 
 def test_a_record_that_kills_its_sandbox_is_rejected_alone_with_how_it_ended() -> None:
     hand = Hand({1: deque([Death(End.DIED, False, "SIGSEGV")]), 2: deque([Death(End.HUNG, True, "no answer")])})
     made, told = suspects(hand)
-    found = made.score(batch(lead(0), lead(1), lead(2), lead(3)), SCHEMAS, recipe(), 5, lambda: True)
+    found = made.score(batch(lead(0), lead(1), lead(2), lead(3)), SCHEMAS, recipe(), 5, going_on)
     assert found is not None
     assert found.outbound.rows.tolist() == [0, 3]
     assert [(each.row, each.stage, each.reason) for each in found.rejections] == [
@@ -136,10 +141,32 @@ def test_a_record_that_kills_its_sandbox_is_rejected_alone_with_how_it_ended() -
 def test_a_sandbox_that_was_killed_from_outside_is_started_again_for_the_same_record() -> None:
     hand = Hand({0: deque([Death(End.OUTSIDE, False, "SIGKILL")] * 3)})
     made, told = suspects(hand)
-    found = made.score(batch(lead(0), lead(1)), SCHEMAS, recipe(), 5, lambda: True)
+    found = made.score(batch(lead(0), lead(1)), SCHEMAS, recipe(), 5, going_on)
     assert found is not None
     assert (hand.asked, found.rejections) == ([[0, 1], [0], [0], [0], [0], [1]], [])
     assert [event for event, _ in told].count("sandbox.ended") == 1 + 3
+
+
+def test_each_try_after_an_end_from_outside_waits_longer_and_says_why() -> None:
+    waits: list[tuple[str, int]] = []
+
+    def wait(why: str, wait_ms: int) -> bool:
+        waits.append((why, wait_ms))
+        return True
+
+    made, _ = suspects(Hand({0: deque([Death(End.OUTSIDE, False, "SIGKILL")] * 3)}))
+    made.score(batch(lead(0)), SCHEMAS, recipe(), 5, wait)
+    assert [wait_ms for _, wait_ms in waits] == [0, 100, 200, 400]
+    assert [bool(why) for why, _ in waits] == [False, True, True, True]
+
+
+def test_a_record_whose_every_try_is_ended_from_outside_halts_its_stream_and_is_not_set_aside() -> None:
+    hand = Hand({7: deque([Death(End.OUTSIDE, False, "SIGKILL")] * 100)})
+    made, told = suspects(hand)
+    with pytest.raises(HaltError, match=r"offset 7 of partition 0 was ended from outside 8 times.*SIGKILL"):
+        made.score(batch(lead(0), first=7), SCHEMAS, recipe(), 5, going_on)
+    assert len(hand.asked) == OUTSIDE_MAX
+    assert "record.set_aside" not in [event for event, _ in told]
 
 
 @pytest.mark.parametrize("asked", [[], [[0, 1, 2]], [[0, 1, 2], [0]]])
@@ -147,5 +174,5 @@ def test_a_stop_is_heeded_before_each_try(asked: list[list[int]]) -> None:
     hand = Hand({2: deque([Death(End.DIED, False, "SIGSEGV")])})
     made, _ = suspects(hand)
     answers = iter([True] * len(asked) + [False])
-    assert made.score(batch(lead(0), lead(1), lead(2)), SCHEMAS, recipe(), 5, lambda: next(answers)) is None
+    assert made.score(batch(lead(0), lead(1), lead(2)), SCHEMAS, recipe(), 5, lambda *_: next(answers)) is None
     assert hand.asked == asked
