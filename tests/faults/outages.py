@@ -110,20 +110,24 @@ def stopped(plan: Plan, kafka: FaultKafka, folder: Path, delivery: str, variable
     all_of_them = plan.level == "qualify" or (plan.level == "faults" and delivery == EXACTLY)
     states = STATES if all_of_them else {name: STATES[name] for name in few}
     with scene(plan, "T20", delivery, kafka, folder, variables=variables) as here:
-        slowest = ("", 0.0)
+        slowest, overdue = ("", 0.0), 0
         findings = []
         for name, act in states.items():
             code, took_s, wanted, bound_s = act(here)
-            print(f"T20 {delivery} {name}: exit {code} after {took_s:.1f} s")
+            hung = bool(here.fleet.workers["a"].events("stop.overdue"))
+            print(f"T20 {delivery} {name}: exit {code} after {took_s:.1f} s{', its grace was over' * hung}")
             if code not in wanted or took_s > bound_s:
                 findings.append(f"O8: told to stop {name}: exit {code} after {took_s:.1f} s")
+            if hung and name not in UNANSWERED:
+                findings.append(f"O8: told to stop {name}: it drained nothing until its grace was over")
+            overdue += hung
             slowest = max(slowest, (name, took_s), key=lambda pair: pair[1])
             here.kafka.way.heal()
             here.load.rate = plan.counts.rate
             here.fleet.start("a")
             here.until(here.fleet.workers["a"].owned, "an owner again", 60)
             here.moves(60)
-        note = f"slowest {slowest[0]}, {slowest[1]:.1f} s"
+        note = f"slowest {slowest[0]}, {slowest[1]:.1f} s; ended by the end of their grace: {overdue}"
         figures = here.finish("SIGTERM in every state", len(states), len(states), unit="states", note=note)
         if findings:
             raise Broken(findings, figures)
@@ -232,5 +236,7 @@ STATES: dict[str, Callable[[Scene], Stopped]] = {
     "the broker frozen for good": _frozen_for_good,
     "twice": _twice,
 }
+UNANSWERED = ("the broker frozen at the start", "the broker frozen for good", "twice")
+"""States in which a drain cannot come to an end."""
 SMOKE_STATES = ("under load", "the broker frozen for 5 s")
 HARD_STATES = (*SMOKE_STATES, "the broker frozen at the start", "the broker frozen for good")
