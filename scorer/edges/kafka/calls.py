@@ -14,14 +14,13 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Producer
 
 from scorer.edges.machine import give_memory_back
 
 SLICE_S = 0.2
-NUDGE_S = 1.0
-STUCK_S_MAX = 600.0
-"""How often, and for how long, a client is asked in which a call is stuck."""
+LET_GO_S = 1.0
+"""Until whoever made the last call of a client holds it no more."""
 
 Work = Callable[[], object]
 
@@ -30,8 +29,6 @@ class Calls:
     """Makes one call at a time. Driven by one thread."""
 
     def __init__(self) -> None:
-        self._thread: Thread | None = None
-        self._stuck: Thread | None = None
         self._asked: SimpleQueue[Work | None] | None = None
         self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
 
@@ -43,8 +40,7 @@ class Calls:
         """
         if self._asked is None:
             self._asked, self._ended = SimpleQueue(), SimpleQueue()
-            self._thread = Thread(target=_serve, args=(self._asked, self._ended), name="calls", daemon=True)
-            self._thread.start()
+            Thread(target=_serve, args=(self._asked, self._ended), name="calls", daemon=True).start()
         self._asked.put(work)
         for _ in range(math.ceil(wait_s_max / SLICE_S)):
             # Slices, for a process that was stopped meanwhile: its call has had no time either.
@@ -53,7 +49,6 @@ class Calls:
                 break
         else:
             self.close()
-            self._stuck = self._thread
             raise TimeoutError(f"a call of the client has not returned in {wait_s_max:.0f} s")
         if error is not None:
             try:
@@ -64,11 +59,9 @@ class Calls:
     def let_go(self, client: Producer) -> None:
         """Ends a client where nobody waits for it: its end takes as long as a connection hangs.
 
-        A call that is stuck in it returns when the client connects again, and that is what a question about topics
-        makes it do; until then it would keep its threads and sockets.
+        A call that is stuck in it keeps it, with its threads and sockets, until it returns: settings.IDLE_MS.
         """
-        stuck, self._stuck = self._stuck, None
-        Thread(target=_bury, args=([client], stuck), name="burial", daemon=True).start()
+        Thread(target=_bury, args=([client],), name="burial", daemon=True).start()
 
     def close(self) -> None:
         """Lets the thread end, once it can."""
@@ -88,12 +81,7 @@ def _serve(asked: SimpleQueue[Work | None], ended: SimpleQueue[BaseException | N
         del work  # it holds the client
 
 
-def _bury(held: list[Producer], stuck: Thread | None) -> None:
-    time.sleep(NUDGE_S)  # until the call that failed has let go of it too
-    until_s = time.monotonic() + STUCK_S_MAX
-    while stuck is not None and stuck.is_alive() and time.monotonic() < until_s:
-        with suppress(KafkaException):
-            held[0].list_topics(timeout=NUDGE_S)
-        stuck.join(NUDGE_S)
+def _bury(held: list[Producer]) -> None:
+    time.sleep(LET_GO_S)
     held.clear()
     give_memory_back()

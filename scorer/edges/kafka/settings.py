@@ -74,6 +74,9 @@ def producer_properties(
     }
 
 
+IDLE_MS = 30_000
+"""After so long without a request a transactional producer closes a connection, and makes it again. A call that hangs
+in librdkafka is looked at then, and returns; nothing else wakes it."""
 SOCKET_MS_MAX = 300_000
 """The most that librdkafka takes."""
 RETRY_BACKOFF_MS = 300
@@ -89,6 +92,7 @@ def transactional(properties: Mapping[str, Any], transactional_id: str, timeout_
     for its coordinator when a connection comes or goes, and otherwise never, so the call would not return.
     """
     return {
+        "connections.max.idle.ms": IDLE_MS,
         **properties,
         "transactional.id": transactional_id,
         "transaction.timeout.ms": timeout_ms,

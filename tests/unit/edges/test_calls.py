@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from threading import Event, current_thread
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from scorer.edges.kafka.calls import Calls
+from scorer.edges.kafka.calls import LET_GO_S, Calls
 
 SOON_S = 0.1
 LONG_S = 10.0
@@ -47,29 +48,29 @@ def test_a_call_that_does_not_return_is_left_and_the_next_one_is_made() -> None:
     calls.close()
 
 
-class Waking:
-    """A client whose stuck call returns once it is asked for topics."""
+class Client:
+    """A client that tells of its end."""
 
     def __init__(self) -> None:
-        self.free, self.gone = Event(), Event()
+        self.gone = Event()
 
-    def list_topics(self, timeout: float) -> None:
-        assert timeout > 0
-        self.free.set()
+    def call(self, free: Event) -> None:
+        free.wait()
 
     def __del__(self) -> None:
         self.gone.set()
 
 
 @pytest.mark.parametrize("stuck", [False, True])
-def test_a_client_that_is_let_go_is_asked_until_nothing_is_stuck_in_it_and_then_ends(stuck: bool) -> None:
-    calls, client = Calls(), Waking()
-    free, gone = client.free, client.gone
+def test_a_client_that_is_let_go_ends_as_soon_as_no_call_is_stuck_in_it(stuck: bool) -> None:
+    calls, client, free = Calls(), Client(), Event()
+    gone = client.gone
     if stuck:
         with pytest.raises(TimeoutError):
-            calls.make(free.wait, SOON_S)
+            calls.make(partial(client.call, free), SOON_S)
     calls.let_go(client)
     del client
+    assert gone.wait(LONG_S if not stuck else 2 * LET_GO_S) != stuck
+    free.set()
     assert gone.wait(LONG_S)
-    assert free.is_set() == stuck
     calls.close()

@@ -13,7 +13,7 @@ from scorer.edges.kafka.consumer import KafkaSource
 from scorer.edges.kafka.messages import made
 from scorer.edges.kafka.producer import KafkaPublisher
 from scorer.edges.kafka.reader import KafkaReader
-from scorer.edges.kafka.settings import PROFILES, consumer_properties, producer_properties, transactional
+from scorer.edges.kafka.settings import IDLE_MS, PROFILES, consumer_properties, producer_properties, transactional
 
 OWN = {"bootstrap.servers": "127.0.0.1:1"}
 GUARANTEED_CONSUMER = {"enable.auto.commit": False, "enable.auto.offset.store": False, "auto.offset.reset": "error"}
@@ -78,6 +78,9 @@ def test_a_transactions_properties_are_taken_and_a_connection_that_was_cut_is_ma
     found = transactional(producer_properties(OWN, profile, 1_000_000), "i", timeout_ms)
     made(Producer, found, silent)
     assert found["enable.sparse.connections"] is False
+    assert found["connections.max.idle.ms"] == IDLE_MS
+    own = transactional({**producer_properties(OWN, profile, 1_000_000), "connections.max.idle.ms": 5}, "i", timeout_ms)
+    assert own["connections.max.idle.ms"] == 5
 
 
 def test_a_message_may_be_as_large_as_its_topic_takes_and_a_batch_as_the_smallest_of_them() -> None:
