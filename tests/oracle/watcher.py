@@ -124,6 +124,15 @@ def read_to_end(bootstrap: str, topic: str, isolation: Isolation, wait_s_max: fl
         log.close(autocommit=False)
 
 
+def end_of(bootstrap: str, topic: str) -> int:
+    """The end offsets of all partitions together: how many records the topic has ever had, if none is a marker."""
+    log, partitions = _consumer(bootstrap, topic, "read_uncommitted")
+    try:
+        return sum(log.end_offsets(partitions).values())
+    finally:
+        log.close(autocommit=False)
+
+
 def longest_gap_s(records: list[Read], since_s: float, until_s: float) -> float:
     """The longest time, between the two moments, for which some partition that had records gave none."""
     moments: dict[int, list[float]] = {}
