@@ -211,8 +211,9 @@ def _twice(here: Scene) -> Stopped:
     worker.signal(signal.SIGTERM)
     time.sleep(1.0)
     started_s = time.monotonic()
-    if worker.running:
-        worker.signal(signal.SIGTERM)
+    if not worker.running:  # nothing was under way when the broker froze
+        return worker.wait(), 0.0, {0}, GRACE_S
+    worker.signal(signal.SIGTERM)
     by_itself_or_by_python = {128 + signal.SIGTERM, -signal.SIGTERM}  # which gives signals back when it is ending
     return worker.wait(), time.monotonic() - started_s, by_itself_or_by_python, 3.0
 
