@@ -101,7 +101,7 @@ def running_kafka(
     Raises:
         LocalUnavailable: the broker cannot be had here.
     """
-    free, controller = free_ports(2)
+    free, controller = free_ports(2, apart_from=[port] if port else ())
     server = kafka(Plan(folder.resolve(), port or free, controller, heap_mb, overrides or {}), say)
     try:
         server.start()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+from collections.abc import Collection
 
 FIRST, COUNT = 20_000, 12_000  # Linux gives out source ports from 32,768 on, macOS from 49,152
 
@@ -16,14 +17,19 @@ FIRST, COUNT = 20_000, 12_000  # Linux gives out source ports from 32,768 on, ma
 _steps = itertools.count(os.getpid() * 37)
 
 
-def free_ports(count: int) -> tuple[int, ...]:
+def free_ports(count: int, *, apart_from: Collection[int] = ()) -> tuple[int, ...]:
     """Returns `count` different ports that nothing listens on.
+
+    Args:
+        apart_from: ports that are meant for something that does not listen yet. A process that was given its ports
+            by another one has to name them: both may count from the same place.
 
     Raises:
         OSError: there are not so many.
     """
     candidates = (FIRST + step % COUNT for step in itertools.islice(_steps, COUNT))
-    found = tuple(itertools.islice(filter(is_free, candidates), count))
+    wanted = (port for port in candidates if port not in apart_from and is_free(port))
+    found = tuple(itertools.islice(wanted, count))
     if len(found) < count:
         raise OSError(f"fewer than {count} free ports between {FIRST} and {FIRST + COUNT}")
     return found

@@ -67,7 +67,7 @@ def running_registry(folder: Path, *, port: int | None = None, say: Say = lambda
     Raises:
         LocalUnavailable: the registry cannot be had here.
     """
-    free, management = free_ports(2)
+    free, management = free_ports(2, apart_from=[port] if port else ())
     server = registry(Plan(folder.resolve(), port or free, management), say)
     try:
         server.start()

@@ -92,7 +92,8 @@ def up(
             if name in members:
                 say(f"{name} already runs at {members[name].address}")
                 continue
-            servers[name] = server = _server(name, folder, port, say)
+            (second,) = free_ports(1, apart_from=wanted.values())
+            servers[name] = server = _server(name, folder, (port, second), say)
             server.launch(keep=True)
             assert server.mark is not None
             members[name] = Member(name, server.address, server.mark.pid, server.mark.born, str(server.log))
@@ -129,13 +130,13 @@ def status_of(folder: Path) -> tuple[Status, ...]:
     )
 
 
-def _server(name: str, folder: Path, port: int, say: Say) -> Server:
+def _server(name: str, folder: Path, ports: tuple[int, int], say: Say) -> Server:
+    port, _ = ports
     if not is_free(port):
         raise LocalUnavailable(f"Port {port} of {name} is taken on 127.0.0.1", "Choose another, end what holds it")
-    (second,) = free_ports(1)
     if name == "kafka":
-        return kafka(KafkaPlan(folder / name, port, second), say)
-    return registry_server(RegistryPlan(folder / name, port, second), say)
+        return kafka(KafkaPlan(folder / name, *ports), say)
+    return registry_server(RegistryPlan(folder / name, *ports), say)
 
 
 def _file(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import re
 import socket
@@ -19,7 +20,7 @@ import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from scorer.local import process, stack
+from scorer.local import ports, process, stack
 from scorer.local.java import LocalUnavailable, cache_folder
 from scorer.local.kafka import brokers, running_kafka
 from scorer.local.ports import free_ports, is_free
@@ -251,6 +252,21 @@ def test_down_ends_both_and_the_next_up_has_their_topics_and_schemas(surrounding
     surrounding.up()
     assert "kept" in AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=WAIT_S_MAX).topics
     assert [ask(registry, "GET", f"/subjects/{name}/versions/1")[1]["id"] for name in "ab"] == ids
+
+
+@pytest.mark.parametrize("meant_for", ["kafka", "registry"])
+def test_up_gives_no_server_a_port_that_is_meant_for_another(
+    kafka: str, registry: str, meant_for: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = dict(zip(("kafka", "registry"), free_ports(2), strict=True))
+    monkeypatch.setattr(ports, "_steps", itertools.count(given[meant_for] - ports.FIRST))
+    with emptied(tmp_path):
+        try:
+            started = stack.up(tmp_path, print, kafka_port=given["kafka"], registry_port=given["registry"])
+            assert [status.running for status in stack.status_of(tmp_path)] == [True, True]
+            assert f":{given['registry']}/" in started.members[1].address
+        finally:
+            stack.down(tmp_path, print)
 
 
 def test_up_names_a_port_that_is_taken(tmp_path: Path) -> None:

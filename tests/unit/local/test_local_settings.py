@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 
 from scorer.core.errors import ConfigError
-from scorer.local import kafka, registry
+from scorer.local import kafka, ports, registry
 from scorer.local.java import LocalUnavailable, locked
 from scorer.local.kafka import Plan, settings
 from scorer.local.ports import free_ports
@@ -82,8 +83,13 @@ def test_what_cannot_be_had_offers_the_way_without() -> None:
 
 
 def test_free_ports_are_never_the_same_twice_in_a_row() -> None:
-    ports = [*free_ports(3), *free_ports(3)]
-    assert len(set(ports)) == 6
+    assert len({*free_ports(3), *free_ports(3)}) == 6
+
+
+def test_free_ports_leave_out_what_is_meant_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    meant = free_ports(2)
+    monkeypatch.setattr(ports, "_steps", itertools.count(meant[0] - ports.FIRST))
+    assert not {*free_ports(2, apart_from=meant)} & {*meant}
 
 
 def test_free_ports_lie_below_those_of_outgoing_connections() -> None:
