@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+
 from bench.contenders import scorer
 from bench.load import Load, make_load
 from bench.machine import machine, prepare, versions
@@ -105,6 +107,29 @@ def measure(found: Sequence[Point], runs: int, work: Path) -> None:
                 _say(f"run {number} of {runs}: {told}")
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The straight line that fits the points of a dimension: cost = at_none + per_one x value.
+
+    Attributes:
+        at_none: CPU microseconds per event.
+        per_one: the same for each one of the dimension.
+        off: how far the worst point lies from the line, as a part of the point.
+    """
+
+    at_none: float
+    per_one: float
+    off: float
+
+
+def line(values: Sequence[float], costs: Sequence[float]) -> Line:
+    """Fits by least squares of the relative distance, as values and costs span orders of magnitude."""
+    cost = np.asarray(costs)
+    sides = np.column_stack([np.ones(len(cost)), np.asarray(values)]) / cost[:, None]
+    found, *_ = np.linalg.lstsq(sides, np.ones(len(cost)), rcond=None)
+    return Line(float(found[0]), float(found[1]), float(np.abs(sides @ found - 1).max()))
+
+
 def page(found: Sequence[Point], runs: int) -> str:
     """The figures as Markdown."""
     lines = [
@@ -122,10 +147,13 @@ def page(found: Sequence[Point], runs: int) -> str:
         for each in own:
             figures = f"{each.cpu_us:.1f} | {each.per_s:,.0f} | {each.memory_mb:.0f}"
             lines.append(f"| {each.value:,} | {each.events:,} | {figures} |")
-        lines += ["", why]
+        fit, unit = line([each.value for each in own], [each.cpu_us for each in own]), UNITS[dimension]
+        straight = f"Straight line: {fit.at_none:.1f} us, and {fit.per_one * unit:+.2f} us for each {unit:,} {dimension}"
+        lines += ["", f"{straight}; the worst point lies {fit.off:.0%} off it. {why}".rstrip()]
     return "\n".join(lines) + "\n"
 
 
+UNITS = {"partitions": 10, SIZE: 1_000, "backlog": 1_000_000, "trees": 100}
 WHY = {
     "partitions": "",
     SIZE: "",
