@@ -164,22 +164,20 @@ UNITS = {
 }
 WHY = {
     "partitions": """\
-No straight line. Batches are full at every count, but librdkafka sends a request for each partition, and in the
-millisecond of `linger.ms` a batch of 4,000 over 64 partitions makes 64 requests of 62 records. With 20 ms under
-`[kafka.producer]` the same 64 partitions cost 5.2 and 5.9 us an event, not 9.1 and 9.3, and went at 203,000 and
-145,000 events/s, not 84,000 and 82,000 (2026-11-29, two runs of each in turn). At 16 partitions a run costs either
-about 5 or about 8 us, whichever of linger, compression and what is fetched ahead is set: six runs in a row 4.7 to
-5.8 us, eight before them 5.9 to 8.6. What makes the difference was not found.""",
+No straight line; why was not settled. Batches are full at every count. A likely part is that a batch of 4,000 goes
+out as one message set for each partition, at 64 of some 62 records. Tried at 64 partitions on 2026-11-29, by hand,
+two runs of each in turn, in us an event: as it is 9.1 and 9.3, `linger.ms` 20 5.2 and 5.9, no compression 7.0 and
+6.4, `queued.min.messages` 2,000 6.1 and 8.8. At 16 partitions runs cost about 5 or about 8 us for stretches at a
+time, settings the same: 5.9 and 8.3 as it is, 7.6 and 7.5 with linger 20, 8.3 and 7.9 uncompressed, 8.6 and 8.4
+with 2,000; minutes later six runs 4.7 to 5.8. Two runs beside such swings prove little.""",
     SIZE: """\
-A straight line: what is added is one text of the event, which is read, checked, hashed and carried in the fetch; 3
-ns a byte. Memory grows with the batch, 4,000 records.""",
+A straight line, 3 ns a byte: what is added is one text of the event.""",
     "backlog": """\
-Flat, in cost and in memory: nothing is kept of a record that is done.""",
+Flat, in cost and in memory.""",
     "trees": """\
 A curve that flattens: a tree more costs a lead 23 ns between 10 and 40 trees, 13 and 11 up to 300, and 6 up to
-1,000. From 40 on they are the shipped model's 40 trees again (bench/trees.py), so a row walks each copy by the same
-turns, which a processor foresees the better the more often they come. A forest that is grown to 1,000 different
-trees will cost more.""",
+1,000 (2026-11-29). From 40 on they are the shipped model's 40 trees again (bench/trees.py), which may be kinder to
+a processor than 1,000 different ones; that was not measured.""",
 }
 """What is to be said of each line."""
 
