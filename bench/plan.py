@@ -21,7 +21,8 @@ class Plan:
         paced_s: how long events are sent at a steady rate, seconds.
         dropped_s: how much of that is dropped at the start, seconds.
         paced_runs: how often.
-        broker_warm_s: how long the broker is first given the leads' rate, until its compiler is done, seconds.
+        broker_warm_s: how long three contenders each first give the broker the highest of the leads' rates, until its
+            compiler is done, seconds.
         leads_per_s: the rates, each with those it is measured for by name.
         logins_per_s: the rate.
         step_s: how long each batch size of the core's steps is measured, seconds.

@@ -72,10 +72,11 @@ def _days(days: Sequence[Day], lines: Sequence[Verdict]) -> list[str]:
 
 HOW = """## How it is measured
 
-One broker serves the whole run, on the same cores as everybody else. Each run has topics of its own (4 partitions),
-the same bytes in the same order, and a process of its own. Repeats are interleaved (A B C A B C). Every run ends with
-an account: each event has exactly one prediction, and every 97th offset's prediction is the same, field by field, from
-every contender that scores. A run that does not add up ends the benchmark.
+One broker serves the whole run, with the Java options of Kafka's own start scripts (1 GB of heap, G1), on the same
+cores as everybody else. Each run has topics of its own (4 partitions), the same bytes in the same order, and a process
+of its own. Repeats are interleaved (A B C A B C). Every run ends with an account: each event has exactly one
+prediction, and every 97th offset's prediction is the same, field by field, from every contender that scores. A run that
+does not add up ends the benchmark.
 
 - Backlog: the contender warms up on 500 events and is stopped (SIGSTOP) while the backlog is sent. The clock runs from
   SIGCONT until the output topic's end offsets, looked at every 20 ms, say that the last prediction is there. CPU is

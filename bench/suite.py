@@ -19,7 +19,7 @@ from bench.results import Results, drained
 from bench.stage import Shape
 from bench.steps import SIZES, step_costs
 from bench.throughput import Drain, drain
-from scorer.local.kafka import running_kafka
+from scorer.local.kafka import SERVER, running_kafka
 
 PACED, ONCE, EAGER = scorer("paced"), scorer("paced", "exactly_once"), scorer("eager")
 BY_NAME = {"eager": EAGER, "paced": PACED, "careful": CAREFUL, "raw": RAW_COPY}
@@ -51,7 +51,7 @@ def measure(plan: Plan, say: Say) -> Results:
         work = Path(name)
         peers = (BYTEWAX, kafka_streams(work), QUIX, FAUST) if plan.peers else ()
         results.contenders = [PACED, ONCE, EAGER, CAREFUL, RAW_COPY, *peers]
-        with running_kafka(work / "kafka", say=say) as server:
+        with running_kafka(work / "kafka", jvm=SERVER, say=say) as server:
             run = Suite(results, server.address, work, leads, logins, say)
             run.backlogs((PACED, ONCE, CAREFUL, RAW_COPY, *peers))
             run.long_backlog()
@@ -112,11 +112,12 @@ class Suite:
     def delays(self, peers: tuple[Contender, ...]) -> None:
         """Steady rates."""
         plan = self.results.plan
-        first_rate = plan.leads_per_s[0][0]
         if plan.broker_warm_s:
             self.say("warming the broker up")
-            warm = self.leads.first(round(first_rate * plan.broker_warm_s))
-            delay(CAREFUL, self.bootstrap, warm, self.work, per_s=first_rate, paced_s=plan.broker_warm_s, dropped_s=0)
+            rate = plan.leads_per_s[-1][0]
+            warm = self.leads.first(round(rate * plan.broker_warm_s))
+            for contender in (EAGER, PACED, CAREFUL):
+                delay(contender, self.bootstrap, warm, self.work, per_s=rate, paced_s=plan.broker_warm_s, dropped_s=0)
         for rate, _ in plan.leads_per_s:
             self.results.floors.append(self._delay(None, self.leads, rate, "nobody between"))
         for number in range(1, plan.paced_runs + 1):

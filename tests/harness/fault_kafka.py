@@ -67,7 +67,7 @@ def fault_kafka(folder: Path, nodes: int = 1) -> Iterator[FaultKafka]:
             own = folder / f"node-{at + 1}"
             mine = {"node.id": str(at + 1), "controller.quorum.voters": quorum}
             overrides = {**mine, **_listeners((direct, inside, controller), way.port), **_copies(nodes)}
-            plan = local.Plan(own.resolve(), direct, controller, HEAP_MB[nodes], overrides)
+            plan = local.Plan(own.resolve(), direct, controller, local.light(HEAP_MB[nodes]), overrides)
             _found(plan, str(at + 1), cluster)
             ways.append(way)
             servers.append(local.kafka(plan, lambda _: None))

@@ -184,7 +184,9 @@ def secure_kafka(folder: Path) -> Iterator[SecureKafka]:
         **{f"listener.name.{name}.scram-sha-512.sasl.jaas.config": SASL for name in ("scram", "lapsed")},
         "listener.name.scram.scram-sha-512.connections.max.reauth.ms": str(SESSION_MS),
     }
-    server = local.kafka(local.Plan((folder / "broker").resolve(), plain, controller, 512, overrides), lambda _: None)
+    server = local.kafka(
+        local.Plan((folder / "broker").resolve(), plain, controller, overrides=overrides), lambda _: None
+    )
     try:
         server.start()
         yield SecureKafka(
