@@ -65,7 +65,7 @@ class KafkaSource:
         self._failure: ScorerError | None = None
         self._taken: dict[int, int] = {}  # committed in the background since the last look
         self._held = self._closing = False
-        self._pace = Pace()
+        self._pace = Pace(properties)
         self._contact = Contact(lambda: self._consumer.list_topics(topic, timeout=ASK_S_MAX))
         self._say_error = sparingly(report, "kafka.consumer_error")
         self._say_not_committed = sparingly(report, "kafka.commit_failed")

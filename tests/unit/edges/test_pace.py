@@ -10,9 +10,12 @@ from scorer.edges.kafka.pace import APART_S_MAX, TIMES, Pace
 class Hands:
     """Makes batches at given moments and says when each could begin."""
 
-    def __init__(self) -> None:
+    def __init__(self, **properties: int) -> None:
         self.now_s, self.slept_s = 100.0, 0.0
-        self.pace = Pace(lambda: self.now_s, self.sleep)
+        self.pace = Pace({name.replace("_", "."): value for name, value in properties.items()}, self.now, self.sleep)
+
+    def now(self) -> float:
+        return self.now_s
 
     def sleep(self, for_s: float) -> None:
         assert for_s > 0
@@ -66,3 +69,15 @@ def test_after_a_full_batch_nobody_waits() -> None:
 
 def test_the_first_batch_waits_for_nobody() -> None:
     assert Hands().batch(8, 0.0005) == 0
+
+
+def test_where_the_broker_gathers_records_no_batch_waits_as_well() -> None:
+    hands = Hands(fetch_min_bytes=1_000_000)
+    hands.batch(8, 0.0005)
+    assert hands.batch(8, 0.0005) == 0
+
+
+def test_with_one_byte_as_the_least_that_is_fetched_batches_keep_apart() -> None:
+    hands = Hands(fetch_min_bytes=1)
+    hands.batch(8, 0.0005)
+    assert hands.batch(8, 0.0005) > 0
