@@ -114,7 +114,7 @@ class Suite:
         plan = self.results.plan
         if plan.broker_warm_s:
             self.say("warming the broker up")
-            rate = plan.leads_per_s[-1][0]
+            rate = max(rate for rate, _ in plan.leads_per_s)
             warm = self.leads.first(round(rate * plan.broker_warm_s))
             for contender in (EAGER, PACED, CAREFUL):
                 delay(contender, self.bootstrap, warm, self.work, per_s=rate, paced_s=plan.broker_warm_s, dropped_s=0)

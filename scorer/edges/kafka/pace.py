@@ -34,7 +34,8 @@ class Pace:
         clock_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._apart_s_max = APART_S_MAX if int(properties.get("fetch.min.bytes", 1)) <= 1 else 0.0
+        at_once = str(properties.get("fetch.min.bytes", 1)) == "1"  # not parsed: librdkafka is the judge of bad ones
+        self._apart_s_max = APART_S_MAX if at_once else 0.0
         self._clock_s, self._sleep = clock_s, sleep
         self._began_s = self._handed_s = 0.0
         self._due_s = 0.0

@@ -10,7 +10,7 @@ from scorer.edges.kafka.pace import APART_S_MAX, TIMES, Pace
 class Hands:
     """Makes batches at given moments and says when each could begin."""
 
-    def __init__(self, **properties: int) -> None:
+    def __init__(self, **properties: int | str) -> None:
         self.now_s, self.slept_s = 100.0, 0.0
         self.pace = Pace({name.replace("_", "."): value for name, value in properties.items()}, self.now, self.sleep)
 
@@ -81,3 +81,10 @@ def test_with_one_byte_as_the_least_that_is_fetched_batches_keep_apart() -> None
     hands = Hands(fetch_min_bytes=1)
     hands.batch(8, 0.0005)
     assert hands.batch(8, 0.0005) > 0
+
+
+@pytest.mark.parametrize(("text", "apart"), [("1", True), ("0x10000", False), ("many", False)])
+def test_a_text_as_the_least_that_is_fetched_is_never_a_crash(text: str, apart: bool) -> None:
+    hands = Hands(fetch_min_bytes=text)
+    hands.batch(8, 0.0005)
+    assert (hands.batch(8, 0.0005) > 0) is apart
