@@ -21,10 +21,6 @@ from scorer.core.schema import WriterSchema
 from scorer.core.strict import MalformedError, record_decoder
 from scorer.core.wire import PREFIX_BYTES, Frames
 
-COLUMN_ROWS_MIN, COLUMN_ROWS_MIN_REPEATED = 28, 4
-"""From this many rows on, a group is decoded by column: of flat records, and of those with arrays or maps, which cost
-much by record. Where the two cross: docs/why.md."""
-
 
 @dataclass(frozen=True, slots=True)
 class Events:
@@ -62,7 +58,7 @@ def decode(
             rejections += [Rejection(row, Stage.DECODE, schema, f"schema id {schema_id}") for row in rows.tolist()]
             continue
         values = [value for row in rows.tolist() if (value := batch.values[row]) is not None]
-        table = by_column(values, schema) if len(rows) >= _column_rows_min(schema) else None
+        table = by_column(values, schema) if len(rows) >= schema.column_rows_min else None
         if table is not None:
             decoded.append(Events(rows, schema, table))
         else:
@@ -70,10 +66,6 @@ def decode(
             decoded.append(part)
             rejections += bad
     return decoded, rejections
-
-
-def _column_rows_min(schema: WriterSchema) -> int:
-    return COLUMN_ROWS_MIN_REPEATED if schema.repeats else COLUMN_ROWS_MIN
 
 
 def by_column(values: list[bytes], schema: WriterSchema) -> pa.RecordBatch | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from io import BytesIO
 from math import inf
+from operator import call
 from typing import Any
 
 import fastavro
@@ -25,10 +26,6 @@ from scorer.core.records import Headers, Outbound, RecordBatch, Rejection, Stage
 from scorer.core.schema import Node, WriterSchema
 from scorer.core.strict import INT_MAX, INT_MIN
 from scorer.core.wire import prefix
-
-COLUMN_ROWS_MIN, COLUMN_ROWS_MIN_REPEATED = 20, 8
-"""From this many rows on, predictions are encoded by column: flat ones, and those with arrays. Where the two cross:
-docs/why.md."""
 
 FLOAT_END = 2.0**128 - 2.0**103
 """From here on, a double rounds to an infinite float."""
@@ -60,8 +57,7 @@ def encode(
     """
     rows = predictions.rows
     rejections: list[Rejection] = []
-    rows_min = COLUMN_ROWS_MIN_REPEATED if writer.repeats else COLUMN_ROWS_MIN
-    values = _by_column(predictions, writer) if len(predictions) >= rows_min else None
+    values = _by_column(predictions, writer) if len(predictions) >= writer.column_rows_min else None
     keys = as_bytes(predictions.keys)
     if values is None:
         encoded, rejections = _by_record(predictions, writer)
@@ -156,19 +152,21 @@ def _of_union(node: Node) -> Node:
 
 
 def _by_record(predictions: Predictions, writer: WriterSchema) -> tuple[list[bytes | None], list[Rejection]]:
-    lists = {
-        name: (values.to_pylist() if isinstance(values, pa.Array) else list(values.tolist()))
-        if not isinstance(values, list)
-        else values
-        for name, values in predictions.columns.items()
-    }
-    names = [name for name, _ in writer.root.fields]
-    first = {name: predictions.constants.get(name) for name in names}
-    varying = [name for name in names if name in lists]
+    n, names, columns = len(predictions), [], []
+    unfit: dict[int, str] = {}
+    for name, kind, holds in _fields(writer):
+        values = predictions.columns.get(name)
+        column = [predictions.constants.get(name)] * n if values is None else _listed(values)
+        names.append(name)
+        columns.append(column)
+        if not all(map(holds, column[:1] if values is None else column)):
+            for at in (at for at, value in enumerate(column) if not holds(value)):
+                unfit.setdefault(at, f"{name} does not fit {kind}")
+    start = prefix(writer.id)
     encoded: list[bytes | None] = []
     rejections: list[Rejection] = []
-    for at in range(len(predictions)):
-        body = _record({**first, **{name: lists[name][at] for name in varying}}, writer)
+    for at, row in enumerate(zip(*columns, strict=True)):
+        body = unfit.get(at) or _record(dict(zip(names, row, strict=True)), writer, start)
         if isinstance(body, str):
             encoded.append(None)
             rejections.append(Rejection(int(predictions.rows[at]), Stage.ENCODE, "unencodable", body))
@@ -177,13 +175,16 @@ def _by_record(predictions: Predictions, writer: WriterSchema) -> tuple[list[byt
     return encoded, rejections
 
 
-def _record(record: dict[str, Any], writer: WriterSchema) -> bytes | str:
+def _listed(values: Values) -> list[Any]:
+    if isinstance(values, list):
+        return values
+    return list(values.to_pylist() if isinstance(values, pa.Array) else values.tolist())
+
+
+def _record(record: dict[str, Any], writer: WriterSchema, start: bytes) -> bytes | str:
     """One prediction in the wire format, or for people why its schema cannot hold it."""
-    for name, kind, holds in _fields(writer):
-        if not holds(record[name]):
-            return f"{name} does not fit {kind}"
     body = BytesIO()
-    body.write(prefix(writer.id))
+    body.write(start)
     try:
         fastavro.schemaless_writer(body, writer.parsed, record)
     except Exception as error:  # fastavro raises many types; the message may quote the payload
@@ -199,7 +200,7 @@ def _fields(writer: WriterSchema) -> list[tuple[str, str, Callable[[Any], bool]]
 def _holder(node: Node) -> Callable[[Any], bool]:
     """Whether a Python value is one of the node's, by its very type: no bool for an int, no int for a bool."""
     inner = [_holder(branch) for branch in node.branches]
-    names = {name for name, _ in node.fields}
+    names = dict(node.fields)
     holders: dict[str, Callable[[Any], bool]] = {
         "null": lambda value: value is None,
         "boolean": lambda value: type(value) is bool,
@@ -212,9 +213,7 @@ def _holder(node: Node) -> Callable[[Any], bool]:
         "array": lambda value: type(value) is list and all(map(inner[0], value)),
         "union": lambda value: any(holds(value) for holds in inner),
         "record": lambda value: (
-            type(value) is dict
-            and value.keys() <= names
-            and all(holds(value.get(name)) for (name, _), holds in zip(node.fields, inner, strict=True))
+            type(value) is dict and value.keys() <= names.keys() and all(map(call, inner, map(value.get, names)))
         ),
     }
     return holders.get(node.kind, lambda _: False)

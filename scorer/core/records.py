@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 Rows = npt.NDArray[np.intp]
-VECTOR_ROWS_MIN = 20
-"""From this many rows on an array operation's fixed cost is less than Python's per row."""
+VECTOR_ROWS_MIN, VECTOR_ROWS_MIN_REPEATED = 40, 12
+"""From so many rows on a batch goes by column in all steps, where one record after the other is cheaper below: of flat
+records, and of those with arrays or maps. Where the two cross, all steps together: docs/why.md."""
 Headers = list[tuple[str, bytes | None]]
 
 

@@ -18,6 +18,7 @@ import fastavro
 import pyarrow as pa
 
 from scorer.core.errors import ContractError
+from scorer.core.records import VECTOR_ROWS_MIN, VECTOR_ROWS_MIN_REPEATED
 
 SCHEMA_BYTES_MAX = 1 << 20
 DEPTH_MAX = 32
@@ -102,6 +103,11 @@ class WriterSchema:
     def repeats(self) -> bool:
         """Whether a record may hold any number of items."""
         return any(node.kind in ("array", "map") for _, node in walk(self.root))
+
+    @cached_property
+    def column_rows_min(self) -> int:
+        """From so many rows on, records of this schema are decoded and encoded by column."""
+        return VECTOR_ROWS_MIN_REPEATED if self.repeats else VECTOR_ROWS_MIN
 
     @cached_property
     def by_record_only(self) -> str | None:

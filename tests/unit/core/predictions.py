@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from scorer.core.compose import PROVENANCE, Origin, Predictions
-from scorer.core.encode import COLUMN_ROWS_MIN, encode
+from scorer.core.encode import encode
 from scorer.core.features import Features
-from scorer.core.records import Outbound, Rejection
+from scorer.core.records import VECTOR_ROWS_MIN, Outbound, Rejection
 from scorer.core.schema import WriterSchema, writer_schema
 from scorer.core.strict import record_decoder
 from tests.unit.core.batches import batch_of, record_schema
@@ -70,7 +70,7 @@ def items(n: int, codes: Any = None, scores: Any = None) -> pa.Array:
 ENUM = {"type": "enum", "name": "E", "symbols": ["A", "B"]}
 ITEM = record_type(code="string", score="float")
 ITEMS = {"type": "array", "items": ITEM}
-FEW, MANY = COLUMN_ROWS_MIN - 1, COLUMN_ROWS_MIN
+FEW, MANY = VECTOR_ROWS_MIN - 1, VECTOR_ROWS_MIN
 
 
 def encoded(kind: Any, column: Any) -> tuple[Outbound, list[Rejection]]:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from scorer.core.decode import COLUMN_ROWS_MIN, by_column, decode
+from scorer.core.decode import by_column, decode
 from scorer.core.errors import ContractError
-from scorer.core.records import Rejection
+from scorer.core.records import VECTOR_ROWS_MIN, Rejection
 from scorer.core.schema import WriterSchema, writer_schema
 from scorer.core.strict import MalformedError, record_decoder
 from scorer.core.wire import prefix, split_frames
@@ -74,12 +74,12 @@ def test_a_batch_is_taken_by_column_only_if_the_reference_takes_every_row(case: 
 def test_the_verdict_on_a_row_does_not_depend_on_its_batch_mates(case: Case, data: st.DataObject) -> None:
     schema = admitted(case)
     bodies = [data.draw(mutated(body)) if data.draw(st.booleans()) else body for body in case.bodies]
-    rows = bodies + case.bodies * COLUMN_ROWS_MIN
+    rows = bodies + case.bodies * VECTOR_ROWS_MIN
     _, rejections = decoded([prefix(1) + body for body in rows], {1: schema})
     assert reasons(rejections) == {row: found for row, body in enumerate(rows) if (found := verdict(schema, body))}
 
 
-@pytest.mark.parametrize(("rows", "by_columns"), [(COLUMN_ROWS_MIN - 1, False), (COLUMN_ROWS_MIN, True)])
+@pytest.mark.parametrize(("rows", "by_columns"), [(VECTOR_ROWS_MIN - 1, False), (VECTOR_ROWS_MIN, True)])
 def test_small_groups_go_by_record_and_large_ones_by_column(rows: int, by_columns: bool) -> None:
     schema = event_schema(("age", "int"))
     ways, rejections = decoded([framed(schema, event(at, age=at)) for at in range(rows)], {1: schema})
@@ -119,7 +119,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", list(BAD))
-@pytest.mark.parametrize("rows", [1, COLUMN_ROWS_MIN, 200])
+@pytest.mark.parametrize("rows", [1, VECTOR_ROWS_MIN, 200])
 def test_one_bad_row_is_rejected_alone_in_a_batch_of_any_size(name: str, rows: int) -> None:
     kind, bad = BAD[name]
     schema = record_schema(("a", "string"), ("b", kind))
@@ -137,7 +137,7 @@ def test_one_bad_row_is_rejected_alone_in_a_batch_of_any_size(name: str, rows: i
     assert sorted(ways) == [row for row in range(rows) if row != rows // 2]
 
 
-@pytest.mark.parametrize("rows", [1, COLUMN_ROWS_MIN])
+@pytest.mark.parametrize("rows", [1, VECTOR_ROWS_MIN])
 def test_trailing_bytes_have_a_reason_of_their_own(rows: int) -> None:
     schema = event_schema()
     values: list[bytes | None] = [framed(schema, event(at)) for at in range(rows)]
@@ -166,7 +166,7 @@ def test_rejections_of_the_wire_format_are_passed_on() -> None:
 
 def test_a_field_that_is_null_in_the_schema_is_decoded_like_any_other() -> None:
     schema = record_schema(("a", "null"), ("b", "int"))
-    ways, rejections = decoded([prefix(1) + b"\x02"] * COLUMN_ROWS_MIN, {1: schema})
+    ways, rejections = decoded([prefix(1) + b"\x02"] * VECTOR_ROWS_MIN, {1: schema})
     assert (set(ways.values()), rejections) == ({True}, [])
 
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.core.assemble import assemble
-from scorer.core.decode import COLUMN_ROWS_MIN, decode
+from scorer.core.decode import decode
 from scorer.core.packed import WIDTH_MAX, as_type, end_to_end, packed, wide_enough
+from scorer.core.records import VECTOR_ROWS_MIN
 from scorer.core.wire import split_frames
 from tests.unit.core.batches import Way, batch_of, event, event_schema, events_of, framed
 from tests.unit.core.features import array, both_ways, fed, one
@@ -63,7 +64,7 @@ def test_a_pad_stands_beside_any_text(way: Way, value: str, pad: str) -> None:
 
 def test_events_of_one_batch_that_came_by_column_and_by_record_stand_together() -> None:
     many, few = event_schema(("a", "string"), schema_id=1), event_schema(("a", ["null", "string"]), schema_id=2)
-    texts = [f"{at}" for at in range(COLUMN_ROWS_MIN + 2)]
+    texts = [f"{at}" for at in range(VECTOR_ROWS_MIN + 2)]
     schemas = [few if at in (3, 4) else many for at in range(len(texts))]
     batch = batch_of([framed(schema, event(at, a=texts[at])) for at, schema in enumerate(schemas)])
     events, _ = decode(batch, split_frames(batch.values, 1000), {1: many, 2: few})
