@@ -133,8 +133,8 @@ def running(contender: Contender, stage: Stage) -> Iterator[Running]:
 def scorer(profile: str, delivery: str = "at_least_once") -> Contender:
     """Our worker with a latency profile and a delivery, all other settings as shipped."""
     clients = {
-        "eager": "fetch.min.bytes 1, linger.ms 0, uncompressed, idempotent",
-        "paced": "fetch.min.bytes 1000000, fetch.wait.max.ms 2, linger.ms 1, lz4, idempotent",
+        "eager": "fetch.min.bytes 1, linger.ms 1, small batches at once, uncompressed, idempotent",
+        "paced": "fetch.min.bytes 1000000, fetch.wait.max.ms 2, linger.ms 1, small batches at once, lz4, idempotent",
     }
     once = delivery == "exactly_once"
     return Contender(

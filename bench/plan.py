@@ -61,7 +61,7 @@ FULL = Plan(
     leads_per_s=(
         (1000, ("eager", "paced", "careful", "raw")),
         (3000, ("eager", "paced", "careful")),
-        (6000, ("paced", "careful")),
+        (6000, ("eager", "paced", "careful")),
     ),
     peers=True,
     peer_runs=2,

@@ -20,7 +20,6 @@ from scorer.edges.kafka.contact import Contact
 from scorer.edges.kafka.credentials import Rotation
 from scorer.edges.kafka.failures import failure_of, refused
 from scorer.edges.kafka.messages import as_batch, made, partition_of, sparingly
-from scorer.edges.kafka.pace import Pace
 from scorer.edges.kafka.positions import Stored, committed, lost_range, starting
 from scorer.edges.kafka.starts import Member, Starts
 
@@ -65,7 +64,6 @@ class KafkaSource:
         self._failure: ScorerError | None = None
         self._taken: dict[int, int] = {}  # committed in the background since the last look
         self._held = self._closing = False
-        self._pace = Pace(properties)
         self._contact = Contact(lambda: self._consumer.list_topics(topic, timeout=ASK_S_MAX))
         self._say_error = sparingly(report, "kafka.consumer_error")
         self._say_not_committed = sparingly(report, "kafka.commit_failed")
@@ -75,14 +73,11 @@ class KafkaSource:
 
     def poll(self, limits: BatchLimits, idle_ms_max: int) -> RecordBatch | None:
         """See ports.Source. Polls for the first record, then takes what is already there."""
-        self._pace.asked()
         self._take_up()
         self._resume()
         self._gathered = []
         first = self._consumer.poll(idle_ms_max / 1000)
         self._keep([] if first is None else [first])
-        if self._gathered:
-            self._pace.begin()
         deadline = time.monotonic() + limits.wait_ms_max / 1000
         closed = Closed.FULL
         while self._gathered and len(self._gathered) < limits.rows_max:
@@ -104,7 +99,6 @@ class KafkaSource:
         messages, self._gathered = self._gathered, []
         batch = as_batch(self._topic, messages, closed)
         self._floors.update(batch.next_offsets)
-        self._pace.handed(len(batch), closed is Closed.FULL)
         return batch
 
     def hold(self, wait_ms: int) -> None:

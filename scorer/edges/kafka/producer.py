@@ -18,8 +18,11 @@ from scorer.core.ports import Report
 from scorer.core.records import DeadLetter, Headers, Outbound
 from scorer.edges.kafka.failures import refused
 from scorer.edges.kafka.messages import made, sparingly
+from scorer.edges.kafka.settings import LINGER_MS
 
 QUEUE_WAIT_S = 0.05
+PUSHED_ROWS_MAX = 500
+PUSH_S_MAX = 0.001
 OVERHEAD_BYTES = 100
 """What a record batch (61 bytes) and its one record (36 at most) add to key, value and headers. Kafka, KIP-98."""
 HEADER_OVERHEAD_BYTES = 10
@@ -48,6 +51,7 @@ class KafkaPublisher:
         on_log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._bytes_max = bytes_max or {}
+        self._pushes = properties.get("linger.ms") == LINGER_MS
         self._queue_rows_max = int(properties.get("queue.buffering.max.messages", 100_000))
         self._failure: ScorerError | None = None
         self._report, self._say_error = report, sparingly(report, "kafka.producer_error")
@@ -61,6 +65,12 @@ class KafkaPublisher:
             TransientError: an earlier delivery has failed for good.
         """
         reported = self._counter(batch)
+        too_large = self._hand_over(outbound, letters, reported)
+        if self._pushes and len(outbound) + len(letters) <= PUSHED_ROWS_MAX:
+            self._push()
+        return too_large
+
+    def _hand_over(self, outbound: Outbound, letters: Sequence[DeadLetter], reported: Callable[..., None]) -> list[int]:
         for letter in letters:
             self._publish_letter(letter, reported)
         too_large = self._too_large(outbound)
@@ -98,6 +108,17 @@ class KafkaPublisher:
     def close(self, wait_ms_max: int) -> int:
         """Waits for what is under way. Returns how many messages are still not confirmed."""
         return int(self.producer.flush(wait_ms_max / 1000))
+
+    def _push(self) -> None:
+        """Has everything sent now, and waits until it is confirmed or a millisecond has passed.
+
+        So a small batch goes in one request a partition, as with `linger.ms` 1, and as early as with 0, where its first
+        message often goes alone; and the next one gathers while the broker works, which has the cores to itself. At
+        3,000 leads/s of the paced profile the 99th percentile is 5.9 ms and not 7.1, at 15,000/s 7.7 and not 10.5, for
+        the same CPU or less (docs/why.md). Large batches need no push: their requests are full. A `linger.ms` of the
+        operator's own is kept to.
+        """
+        self.producer.flush(PUSH_S_MAX)
 
     def _publish_rows(self, outbound: Outbound, reported: Callable[..., None]) -> list[int]:
         too_large: list[int] = []

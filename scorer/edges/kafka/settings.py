@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+LINGER_MS = 1
+"""How long a producer gathers messages. It is long enough for one request a batch and partition, and the end of a small
+batch is not waited for so long (producer.py)."""
+
 PROFILES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
-    "eager": ({"fetch.min.bytes": 1, "fetch.wait.max.ms": 100}, {"linger.ms": 0, "compression.type": "none"}),
-    "paced": ({"fetch.min.bytes": 1_000_000, "fetch.wait.max.ms": 2}, {"linger.ms": 1}),
+    "eager": ({"fetch.min.bytes": 1, "fetch.wait.max.ms": 100}, {"linger.ms": LINGER_MS, "compression.type": "none"}),
+    "paced": ({"fetch.min.bytes": 1_000_000, "fetch.wait.max.ms": 2}, {"linger.ms": LINGER_MS}),
 }
 """Consumer and producer properties by name. Paced lets the broker gather records: batches of one at middle load
-choke it. Eager has the shorter delays and takes more CPU (1.6 times at 3,000 leads/s); its small batches are
-not worth compressing, and the consumer keeps them apart (pace.py). Figures: docs/why.md."""
+choke it. Eager has the shorter delays below 15,000 leads/s and takes up to twice the CPU; its small batches are not
+worth compressing. Figures: docs/why.md."""
 
 CLASSIC: Mapping[str, Any] = {
     "partition.assignment.strategy": "cooperative-sticky",

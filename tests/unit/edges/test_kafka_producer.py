@@ -14,11 +14,12 @@ from kafka.partitioner.default import murmur2
 from scorer.core.errors import TransientError
 from scorer.core.offsets import InFlight
 from scorer.core.records import DeadLetter, Headers, Outbound
-from scorer.edges.kafka.producer import KafkaPublisher
+from scorer.edges.kafka.producer import PUSHED_ROWS_MAX, KafkaPublisher
 from scorer.edges.kafka.settings import producer_properties
 from tests.unit.edges.mock_cluster import PARTITIONS, WAIT_S_MAX, Cluster, Reports
 
 BYTES_MAX = 10_000
+LONG_MS = 600
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,13 @@ def delivered(by: KafkaPublisher, batch: InFlight, left: int = 0) -> None:
         by.poll(20)
 
 
+def took_ms(by: KafkaPublisher, topic: str, count: int, letters: int = 0) -> float:
+    batch, began = InFlight({}, count + letters), time.monotonic()
+    by.publish(rows(topic, numbered(count)), [letter(topic)] * letters, batch)
+    delivered(by, batch)
+    return (time.monotonic() - began) * 1000
+
+
 def numbered(count: int, size: int = 10) -> list[bytes]:
     return [str(number).encode().rjust(8, b"0").ljust(size) for number in range(count)]
 
@@ -74,11 +82,38 @@ def test_every_row_arrives_with_its_key_in_the_order_given_and_is_counted_down_o
 
 
 def test_nothing_is_counted_down_before_a_delivery_report_is_served(cluster: Cluster) -> None:
-    topic, by, batch = cluster.topic(), publisher(cluster), InFlight({}, 3)
+    topic, by, batch = cluster.topic(), publisher(cluster, linger_ms=0), InFlight({}, 3)
     by.publish(rows(topic, numbered(3)), (), batch)
     cluster.read(topic, 3)
     assert batch.outstanding == 3
     delivered(by, batch)
+
+
+@pytest.mark.parametrize(
+    ("count", "letters", "at_once"),
+    [
+        (1, 0, True),
+        (PUSHED_ROWS_MAX, 0, True),
+        (PUSHED_ROWS_MAX - 1, 1, True),
+        (0, 1, True),
+        (PUSHED_ROWS_MAX + 1, 0, False),
+        (PUSHED_ROWS_MAX, 1, False),
+    ],
+)
+def test_small_batches_are_sent_at_once(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, count: int, letters: int, at_once: bool
+) -> None:
+    monkeypatch.setattr("scorer.edges.kafka.producer.LINGER_MS", LONG_MS)
+    topic, by = cluster.topic(), publisher(cluster, linger_ms=LONG_MS)
+    took_ms(by, topic, 1)  # connects
+    assert (took_ms(by, topic, count, letters) < LONG_MS / 2) == at_once
+
+
+def test_an_operator_who_says_how_long_to_gather_is_kept_to(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scorer.edges.kafka.producer.LINGER_MS", LONG_MS)
+    topic, by = cluster.topic(), publisher(cluster, linger_ms=LONG_MS + 1)
+    took_ms(by, topic, 1)
+    assert took_ms(by, topic, 1) > LONG_MS / 2
 
 
 def test_batches_are_counted_down_each_for_itself(cluster: Cluster) -> None:

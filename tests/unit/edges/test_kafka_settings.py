@@ -62,7 +62,7 @@ def test_the_paced_profile_lets_the_broker_gather_and_the_eager_one_does_not() -
     assert (paced["fetch.min.bytes"], paced["fetch.wait.max.ms"]) == (1_000_000, 2)
     assert eager["fetch.min.bytes"] == 1
     linger = [producer_properties({}, profile, 1)["linger.ms"] for profile in ("paced", "eager")]
-    assert linger == [1, 0]
+    assert linger == [1, 1]
 
 
 def test_batches_of_one_are_not_compressed() -> None:
