@@ -19,12 +19,12 @@ import numpy as np
 
 from bench.contenders import scorer
 from bench.load import Load, make_load
-from bench.machine import machine, prepare, versions
+from bench.machine import BROKER, machine, prepare, versions
 from bench.plots import plot_growth
 from bench.stage import Shape
 from bench.throughput import Drain, drain
 from bench.trees import bundle_of_trees
-from scorer.local.kafka import SERVER, running_kafka
+from scorer.local.kafka import running_kafka
 
 PAGE = Path(__file__).parents[1] / "docs" / "growth.md"
 RUNS = 3
@@ -90,7 +90,7 @@ def measure(found: Sequence[Point], runs: int, work: Path) -> None:
         RuntimeError, ScorerError: a run could not be made.
     """
     loads: dict[int, Load] = {}
-    with running_kafka(work / "kafka", jvm=SERVER, say=_say) as server:
+    with running_kafka(work / "kafka", jvm=BROKER, say=_say) as server:
         for number in range(1, runs + 1):
             for point in found:
                 if point.notes_bytes not in loads:

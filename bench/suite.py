@@ -13,13 +13,14 @@ from bench.bare import bare_recommender
 from bench.contenders import BYTEWAX, CAREFUL, FAUST, QUIX, RAW_COPY, Contender, kafka_streams, scorer
 from bench.latency import Delay, delay
 from bench.load import Load, make_load
+from bench.machine import BROKER
 from bench.measure import load_average
 from bench.plan import Plan
 from bench.results import Results, drained
 from bench.stage import Shape
 from bench.steps import SIZES, step_costs
 from bench.throughput import Drain, drain
-from scorer.local.kafka import SERVER, running_kafka
+from scorer.local.kafka import running_kafka
 
 PACED, ONCE, EAGER = scorer("paced"), scorer("paced", "exactly_once"), scorer("eager")
 BY_NAME = {"eager": EAGER, "paced": PACED, "careful": CAREFUL, "raw": RAW_COPY}
@@ -51,7 +52,7 @@ def measure(plan: Plan, say: Say) -> Results:
         work = Path(name)
         peers = (BYTEWAX, kafka_streams(work), QUIX, FAUST) if plan.peers else ()
         results.contenders = [PACED, ONCE, EAGER, CAREFUL, RAW_COPY, *peers]
-        with running_kafka(work / "kafka", jvm=SERVER, say=say) as server:
+        with running_kafka(work / "kafka", jvm=BROKER, say=say) as server:
             run = Suite(results, server.address, work, leads, logins, say)
             run.backlogs((PACED, ONCE, CAREFUL, RAW_COPY, *peers))
             run.long_backlog()

@@ -21,7 +21,7 @@ WIDTH_MAX = 32
 def packed(texts: Sequence[str]) -> Array:
     """The texts in UTF-8, `S` [n], one byte wider than the longest: the runtime reads up to a zero byte.
 
-    As Python strings, `O` [n], where one is longer than WIDTH_MAX or holds a zero byte of its own.
+    As Python strings, `O` [n], where one takes WIDTH_MAX bytes or more, or holds a zero byte of its own.
     """
     encoded = [text.encode() for text in texts]
     width = 1 + max(map(len, encoded), default=0)

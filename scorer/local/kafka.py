@@ -47,19 +47,6 @@ rootLogger.level = warn
 rootLogger.appenderRef.file.ref = file
 """
 
-SERVER = (
-    "-Xms1g",
-    "-Xmx1g",
-    "-XX:+UseG1GC",
-    "-XX:MaxGCPauseMillis=20",
-    "-XX:InitiatingHeapOccupancyPercent=35",
-    "-XX:+ExplicitGCInvokesConcurrent",
-    "-XX:+ExitOnOutOfMemoryError",
-)
-"""Java's options as Kafka's own scripts have them (kafka-server-start.sh, kafka-run-class.sh), for measurements. It
-takes a minute of load until its compiler is done. A raw copy of 3,000 events/s had a 99th percentile of 3.4 ms beside
-G1 with its compiler, and of 10.6 beside a light broker."""
-
 
 def light(heap_mb: int = 512) -> tuple[str, ...]:
     """Java's options for a broker that starts quickly and stays small: for the demo, development and tests.
@@ -78,7 +65,7 @@ class Plan:
         folder: holds `data`, settings and logs; made if it is not there. No comma in its path: Kafka splits there.
         port: for clients.
         controller_port: for the node itself.
-        jvm: Java's options: light() or SERVER.
+        jvm: Java's options.
         overrides: Kafka's own property names to values, over the settings of this module.
     """
 

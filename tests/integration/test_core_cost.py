@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from typing import Any
 
 import pytest
 
 from bench import guard
+from tests.harness.topics import ROOT
 
 
 @pytest.mark.timeout(300)
 def test_the_cores_cpu_time_per_event_stays_within_a_quarter_of_what_is_written() -> None:
-    lines = guard.measured()
-    print(*lines, sep="\n")
-    assert not [str(line) for line in lines if not line.passed]
+    # A process of its own, since measuring the tests' coverage makes each line of the core dearer.
+    command = [sys.executable, "-m", "bench.guard"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout.count("pass: ")) == (0, len(guard.WRITTEN)), ended.stdout + ended.stderr
 
 
 def test_a_hot_path_that_is_half_as_dear_again_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
