@@ -21,7 +21,7 @@ import pytest
 from scorer.local import leads, logins
 
 LEADS = 41_188
-LOGINS = 18_402
+LOGINS, CUSTOMERS = 18_402, 4_300
 SEED = 20_240_607
 
 _FILES = {"lead": "bank-additional-full.csv", "login": "online_retail.csv"}
@@ -42,8 +42,10 @@ def all_events(kind: str) -> Events:
     """Every lead or login of the real file, or the same number of samples where it is not at hand."""
     path = _data_file(kind)
     if path is None:
-        count = LEADS if kind == "lead" else LOGINS
-        return Events(kind, sampled(kind, count), f"SAMPLES OF THE PROFILE, not the real {_FILES[kind]}")
+        made = sampled(kind, LEADS if kind == "lead" else LOGINS)
+        if kind == "login":  # as in the real file, the same customers come again
+            made = [{**each, "customer_id": made[at % CUSTOMERS]["customer_id"]} for at, each in enumerate(made)]
+        return Events(kind, made, f"SAMPLES OF THE PROFILE, not the real {_FILES[kind]}")
     found = list(leads.read_leads(path, _lead_ms) if kind == "lead" else logins.read_logins(path))
     return Events(kind, found, f"the real file {path.name}")
 
