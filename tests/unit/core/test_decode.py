@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scorer.core.decode import by_column, decode
 from scorer.core.errors import ContractError
-from scorer.core.records import VECTOR_ROWS_MIN, Rejection
+from scorer.core.records import VECTOR_ROWS_MIN, VECTOR_ROWS_MIN_REPEATED, Rejection
 from scorer.core.schema import WriterSchema, writer_schema
 from scorer.core.strict import MalformedError, record_decoder
 from scorer.core.wire import prefix, split_frames
@@ -79,11 +79,17 @@ def test_the_verdict_on_a_row_does_not_depend_on_its_batch_mates(case: Case, dat
     assert reasons(rejections) == {row: found for row, body in enumerate(rows) if (found := verdict(schema, body))}
 
 
-@pytest.mark.parametrize(("rows", "by_columns"), [(VECTOR_ROWS_MIN - 1, False), (VECTOR_ROWS_MIN, True)])
-def test_small_groups_go_by_record_and_large_ones_by_column(rows: int, by_columns: bool) -> None:
-    schema = event_schema(("age", "int"))
-    ways, rejections = decoded([framed(schema, event(at, age=at)) for at in range(rows)], {1: schema})
-    assert (set(ways.values()), rejections) == ({by_columns}, [])
+@pytest.mark.parametrize(
+    ("kind", "value", "rows_min"),
+    [("int", 7, VECTOR_ROWS_MIN), ({"type": "array", "items": "int"}, [7, 8], VECTOR_ROWS_MIN_REPEATED)],
+)
+def test_small_groups_go_by_record_and_large_ones_by_column_those_with_arrays_sooner(
+    kind: Any, value: Any, rows_min: int
+) -> None:
+    schema = event_schema(("a", kind))
+    for rows in (rows_min - 1, rows_min):
+        ways, rejections = decoded([framed(schema, event(at, a=value)) for at in range(rows)], {1: schema})
+        assert (set(ways.values()), rejections) == ({rows == rows_min}, [])
 
 
 def test_a_schema_with_bytes_goes_by_record_however_large_the_group() -> None:
