@@ -21,7 +21,8 @@ from scorer.edges.kafka.messages import made, sparingly
 from scorer.edges.kafka.settings import LINGER_MS
 
 QUEUE_WAIT_S = 0.05
-PUSHED_ROWS_MAX = 500
+PUSHED_ROWS_MAX = 400
+"""Less than what is handed over at a time at full speed, also by `scorer send`: that must not wait for each."""
 PUSH_S_MAX = 0.001
 OVERHEAD_BYTES = 100
 """What a record batch (61 bytes) and its one record (36 at most) add to key, value and headers. Kafka, KIP-98."""
@@ -114,9 +115,9 @@ class KafkaPublisher:
 
         So a small batch goes in one request a partition, as with `linger.ms` 1, and as early as with 0, where its first
         message often goes alone; and the next one gathers while the broker works, which has the cores to itself. At
-        3,000 leads/s of the paced profile the 99th percentile is 5.9 ms and not 7.1, at 15,000/s 7.7 and not 10.5, for
-        the same CPU or less (docs/why.md). Large batches need no push: their requests are full. A `linger.ms` of the
-        operator's own is kept to.
+        3,000 leads/s of the paced profile the 99th percentile is 5.9 ms and not 7.4, at 15,000/s 7.7 and not 10.5, for
+        the same CPU; at 1,000/s for a tenth more (docs/why.md). Large batches need no push: their requests are full. A
+        `linger.ms` of the operator's own is kept to.
         """
         self.producer.flush(PUSH_S_MAX)
 

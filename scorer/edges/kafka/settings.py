@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 LINGER_MS = 1
-"""How long a producer gathers messages. It is long enough for one request a batch and partition, and the end of a small
-batch is not waited for so long (producer.py)."""
+"""How long a producer gathers messages: enough for one request a batch and partition. Small batches do not wait for it
+(producer.py)."""
 
 PROFILES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
     "eager": ({"fetch.min.bytes": 1, "fetch.wait.max.ms": 100}, {"linger.ms": LINGER_MS, "compression.type": "none"}),
