@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from scorer.cli.options import ConfigFile, Sets, add_command, load
-from scorer.core.errors import ConfigError
+from scorer.core.errors import ConfigError, pip_install
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
@@ -35,7 +35,7 @@ def gateway(
     try:
         from scorer.cli.gateway_wiring import run_gateway
     except ModuleNotFoundError as error:
-        raise ConfigError(f"{error.name} is not installed; run: pip install 'streaming-scorer[gateway]'") from error
+        raise ConfigError(f"{error.name} is not installed: run {pip_install('gateway')}") from error
     from scorer.edges.logs import configure, reporter
 
     flags = [f"gateway.{name}={value}" for name, value in (("host", host), ("port", port)) if value is not None]

@@ -10,7 +10,7 @@ import typer
 
 from scorer.cli.exits import ExitCode
 from scorer.cli.options import AsJson, ConfigFile, Sets, add_command, load
-from scorer.core.errors import ConfigError
+from scorer.core.errors import ConfigError, pip_install
 
 if TYPE_CHECKING:
     from scorer.edges.sql.completeness import Totals
@@ -62,7 +62,7 @@ add_command(
 
 def _refuse_without_library() -> None:
     if find_spec("sqlalchemy") is None:
-        raise ConfigError('scorer sink sql needs SQLAlchemy: run pip install "streaming-scorer[sql]"')
+        raise ConfigError(f"scorer sink sql needs SQLAlchemy, which is not installed: run {pip_install('sql')}")
 
 
 def _line(stream: str, totals: Totals) -> str:

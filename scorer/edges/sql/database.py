@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from scorer.core.errors import ConfigError, HaltError, ScorerError, TransientError
+from scorer.core.errors import ConfigError, HaltError, ScorerError, TransientError, pip_install
 
 CONNECT_S_MAX = 10
 LOCK_MS_MAX = 5000
@@ -81,7 +81,7 @@ def open_engine(access: Access) -> Engine:
         engine = sa.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=options)
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f'sink.sql.url needs {error.name}, which is not installed: run pip install "streaming-scorer[postgres]"'
+            f"sink.sql.url needs {error.name}, which is not installed: run {pip_install('postgres')}"
         ) from error
     if engine.dialect.name == SQLITE:
         sa.event.listen(engine, "connect", _prepare_sqlite)

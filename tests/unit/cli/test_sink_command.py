@@ -33,7 +33,7 @@ def test_a_url_of_another_database_is_refused_with_what_there_is(capsys: pytest.
 
 def test_a_missing_driver_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(ConfigError, match=r'pip install "streaming-scorer\[postgres\]"'):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[postgres\]'"):
         open_engine(Access("postgresql://127.0.0.1/d"))
 
 

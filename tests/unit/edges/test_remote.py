@@ -77,7 +77,7 @@ def test_what_is_not_installed_or_not_allowed_is_for_somebody_to_mend(monkeypatc
         with pytest.raises(ConfigError, match=said):
             raise remote._meaning(URL, error)
     monkeypatch.setitem(__import__("sys").modules, "fsspec.core", None)
-    with pytest.raises(ConfigError, match=r"pip install 'streaming-scorer\[s3\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[s3\]'"):
         read_bundle(URL)
 
 
