@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from scorer.core.errors import HaltError
 from scorer.core.records import Rejection
 
 
@@ -37,6 +38,15 @@ class FloodWatch:
     rejected: int = 0
     run: int = 0
     latest: str = ""
+
+    def heed(self, rows: int, rejections: list[Rejection]) -> None:
+        """Takes note of a batch.
+
+        Raises:
+            HaltError: it is too much.
+        """
+        if (flood := self.saw(rows, rejections)) is not None:
+            raise HaltError(flood)
 
     def saw(self, rows: int, rejections: list[Rejection]) -> str | None:
         """Takes note of a batch. Returns for people why the stream has to halt, or None."""

@@ -42,6 +42,13 @@ class Delivery(Protocol):
     def begin(self, rows: int) -> None:
         """So many records are about to be published."""
 
+    def conclude(self, source: Source) -> None:
+        """Commits what would not outlast a long pause: an open transaction.
+
+        Raises:
+            AbortedError, TransientError: see settle.
+        """
+
     def announce(self, source: Source, outbound: Outbound, going_on: GoingOn) -> bool:
         """Publishes what has to stand before anything that comes after it, and waits until it is confirmed.
 
@@ -97,6 +104,9 @@ class AtLeastOnce:
 
     def begin(self, rows: int) -> None:
         """See Delivery."""
+
+    def conclude(self, source: Source) -> None:
+        """See Delivery. What is published stays published."""
 
     def announce(self, source: Source, outbound: Outbound, going_on: GoingOn) -> bool:  # noqa: ARG002 - the port's
         """See Delivery."""
@@ -184,10 +194,15 @@ class ExactlyOnce:
             self._opened_ms = self.clock.ticks_ms()
         self._rows += rows
 
-    def announce(self, source: Source, outbound: Outbound, going_on: GoingOn) -> bool:
-        """See Delivery. A transaction of its own, behind what is open, so that a member given up by its group fails."""
+    def conclude(self, source: Source) -> None:
+        """See Delivery."""
+        self._refuse_spoiled()
         if self._opened_ms is not None:
             self._commit(source, self._opened_ms + self.timeout_ms, None)
+
+    def announce(self, source: Source, outbound: Outbound, going_on: GoingOn) -> bool:
+        """See Delivery. A transaction of its own, behind what is open, so that a member given up by its group fails."""
+        self.conclude(source)
         self.begin(0)
         if not _published(self.publisher, outbound, self.clock, going_on):
             raise AbortedError("told to stop before a deployment was confirmed")
@@ -205,8 +220,7 @@ class ExactlyOnce:
 
     def settle(self, source: Source) -> bool:
         """See Delivery."""
-        if self._spoiled is not None:
-            raise self._spoiled.with_traceback(None)  # else each time that it is raised would add to it
+        self._refuse_spoiled()
         try:
             self.publisher.poll(0)
             if self._opened_ms is None:
@@ -242,6 +256,10 @@ class ExactlyOnce:
             self._spoiled = AbortedError("the last transaction is not undone yet")
         self.publisher.recover()
         self._closed()
+
+    def _refuse_spoiled(self) -> None:
+        if self._spoiled is not None:
+            raise self._spoiled.with_traceback(None)  # else each time that it is raised would add to it
 
     def _commit(self, source: Source, until_ms: float, wait_ms_max: float | None) -> None:
         offsets = self.ledger.committable()

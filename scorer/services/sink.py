@@ -150,9 +150,7 @@ class SinkLoop:
         if schemas is None:
             return None
         events, rejections = decode(batch, frames, schemas)
-        flood = self._watch.saw(len(batch), rejections)
-        if flood is not None:
-            raise HaltError(flood)
+        self._watch.heed(len(batch), rejections)
         decoded = [(each, self._layout(each.schema)) for each in events]
         return prediction_load(batch, decoded, rejections, starts, self.lane)
 

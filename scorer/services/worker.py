@@ -206,24 +206,21 @@ class Worker:
             self.observer.serving(recipe.model, recipe.origin)
             self.report("stream.serving", {"model": recipe.model.bundle.label, "sha256": recipe.model.bundle.sha256})
         if self.suspects.holds(batch):
+            self.delivery.conclude(source)  # a record that hangs may take minutes
             scored = self.suspects.score(batch, schemas, recipe, self.clock.now_ms(), partial(self._going_on, source))
             if scored is None:
                 return False
         else:
             scored = score_batch(batch, frames, schemas, recipe, self.clock.now_ms())
         self.reached("scored")
-        flood = self.watch.saw(len(batch), scored.rejections)
-        if flood is not None:
-            raise HaltError(flood)
+        self.watch.heed(len(batch), scored.rejections)
         if not self._wait_for_deliveries(source):
             return False
         published = self.output.publish(self.delivery, batch, scored, since, recipe)
         self.reached("produced")
         self.observer.batch(batch, published.all, self.clock.ticks_ms() - started_ms, self.clock.now_ms())
-        too_large = published.too_large
-        flood = self.watch.saw(0, too_large) if too_large else None  # their records are counted already
-        if flood is not None:
-            raise HaltError(flood)
+        if published.too_large:
+            self.watch.heed(0, published.too_large)  # their records are counted already
         return True
 
     def _going_on(self, source: Lagging, why: str, wait_ms: int) -> bool:
@@ -267,6 +264,7 @@ class Worker:
         self.aborts += 1
         self.report("transaction.aborted", {"why": why, "in_a_row": self.aborts})
         self.observer.aborted()
+        self.watch = FloodWatch(self.limits.flood)  # else what is read again would count twice
         attempt = 0
         while not self.stop.is_set():
             try:

@@ -147,18 +147,19 @@ class WorldPublisher:
 
 @dataclass
 class WorldTransactions(WorldPublisher):
-    """Nothing is visible before a commit, and offsets come with it or not at all."""
+    """Nothing is visible before a commit, and offsets come with it or not at all; not what was open too long."""
 
-    open: bool = False
+    timeout_ms: float = 10_000
+    opened_ms: float | None = None
     held: list[Message] = field(default_factory=list)
 
     def begin(self) -> None:
-        if not self.open:
+        if self.opened_ms is None:
             self.world.log.append(("begin", self.world.ms))
-        self.open = True
+            self.opened_ms = self.world.ms
 
     def publish(self, outbound: Outbound, letters: Sequence[DeadLetter], batch: InFlight) -> list[int]:
-        assert self.open, "published outside a transaction"
+        assert self.opened_ms is not None, "published outside a transaction"
         before = len(self.world.deliveries)
         too_large = super().publish(outbound, letters, batch)
         self.held += self.world.deliveries[before:]
@@ -172,7 +173,7 @@ class WorldTransactions(WorldPublisher):
 
     def commit(self, offsets: Mapping[int, int], membership: object, wait_ms_max: float | None = None) -> None:
         world = self.world
-        assert self.open
+        assert self.opened_ms is not None
         assert offsets
         assert offsets.keys() <= world.owned, "an offset of a partition that is not ours"
         assert membership == sorted(world.owned), "somebody we were before"
@@ -181,16 +182,18 @@ class WorldTransactions(WorldPublisher):
         world.log.append(("commit", dict(offsets), wait_ms_max, world.ms))
         if world.commits_fail:
             raise world.commits_fail.popleft()
+        if world.ms - self.opened_ms > self.timeout_ms:
+            raise AbortedError("the broker has timed it out")
         world.visible += [(each.place, each.kind) for each in self.held]
         world.committed.update(offsets)
-        self.open, self.held = False, []
+        self.opened_ms, self.held = None, []
 
     def recover(self) -> None:
         self.world.log.append(("recover", self.world.ms))
         if self.world.recovers_fail:
             raise self.world.recovers_fail.popleft()
         self.world.failure = ""
-        self.open, self.held = False, []
+        self.opened_ms, self.held = None, []
 
 
 @dataclass

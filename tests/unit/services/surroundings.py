@@ -124,7 +124,7 @@ class World:
 
     def _delivery(self) -> Delivery:
         if self.exactly_once:
-            return ExactlyOnce(WorldTransactions(self), self, self.report, 100, 5, TIMEOUT_MS)
+            return ExactlyOnce(WorldTransactions(self, TIMEOUT_MS), self, self.report, 100, 5, TIMEOUT_MS)
         return AtLeastOnce(WorldPublisher(self), self, self.report, self.commit_every_ms)
 
     def run(self, *steps: Step) -> None:

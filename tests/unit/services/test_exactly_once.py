@@ -6,12 +6,17 @@ Every test also runs under the checks of its surroundings (see there).
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
+from typing import Any
 
 import pytest
 
 from scorer.core.errors import AbortedError, FencedError, HaltError, TransientError
+from scorer.core.records import RecordBatch, Scored
+from scorer.core.sandbox import Death
 from scorer.core.state import State
 from scorer.services.limits import Limits
+from tests.unit.services.redrive_world import Sandbox
 from tests.unit.services.samples import BAD, lead
 from tests.unit.services.surroundings import START_MS, TIMEOUT_MS, World
 
@@ -241,3 +246,41 @@ def test_a_halted_stream_whose_transaction_is_aborted_stays_halted() -> None:
     assert world.states()[-2:] == [State.HALTED, State.STOPPING]
     assert world.visible == []
     assert kinds(world, "rewind") == ["rewind"]
+
+
+def test_records_that_are_read_again_after_an_abort_are_counted_once_for_a_flood() -> None:
+    flood = [(0, at, BAD) for at in range(300)]
+    world = World(exactly_once=True, commits_fail=deque([ABORTED] * 3))
+    again = [step for _ in range(4) for step in (world.batch(*flood), world.idle(200))]
+    world.run(world.assign(0), *again)
+    assert State.HALTED not in world.states()
+    assert world.committed == {0: 300}
+
+
+def test_a_record_that_hangs_in_the_sandbox_outlasts_no_transaction_of_the_records_before_it() -> None:
+    world = World(exactly_once=True)
+
+    class Slow(Sandbox):
+        def score(self, batch: RecordBatch, *others: Any) -> Scored | Death:
+            found = super().score(batch, *others)
+            if isinstance(found, Death):
+                world.advance(30_000)
+            return found
+
+    world.worker.suspects.sandbox = Slow(frozenset({2}))
+    suspect = partial(world.worker.suspects.until.update, {0: 50})
+    world.run(world.assign(0), suspect, world.leads(0, 1), world.leads(2, 3))
+    assert world.committed == {0: 4}
+    assert sorted(world.visible) == [((0, at), "letter" if at == 2 else "prediction") for at in range(4)]
+
+
+def test_before_a_long_pause_a_transaction_with_records_of_lost_partitions_is_not_committed() -> None:
+    world = World(exactly_once=True)
+    world.run(world.assign(0))
+    delivery, source = world.worker.delivery, world.worker.source
+    assert source is not None
+    delivery.begin(1)
+    delivery.lost()
+    with pytest.raises(AbortedError, match="lost"):
+        delivery.conclude(source)
+    assert kinds(world, "commit") == []
