@@ -43,7 +43,7 @@ Stored = Callable[[Sequence[int]], Mapping[int, int]]
 
 
 def committed(
-    consumer: Consumer, topic: str, partitions: Sequence[int], answer_s_max: float = ANSWER_S_MAX, group: str = ""
+    consumer: Consumer, topic: str, partitions: Sequence[int], answer_s_max: float | None = None, group: str = ""
 ) -> dict[int, int]:
     """Partition to next offset, where the group has committed one.
 
@@ -56,7 +56,7 @@ def committed(
 
 
 def recorded(
-    consumer: Consumer, topic: str, partitions: Sequence[int], answer_s_max: float = ANSWER_S_MAX, group: str = ""
+    consumer: Consumer, topic: str, partitions: Sequence[int], answer_s_max: float | None = None, group: str = ""
 ) -> list[TopicPartition]:
     """What the group has committed of each partition, metadata included.
 
@@ -76,14 +76,14 @@ def recorded(
     return _answered(ask, f"committed offsets of {topic}", topic, answer_s_max, group)
 
 
-def _answered(ask: Callable[[], T], what: str, topic: str, answer_s_max: float = ANSWER_S_MAX, group: str = "") -> T:
+def _answered(ask: Callable[[], T], what: str, topic: str, answer_s_max: float | None = None, group: str = "") -> T:
     """Asks until somebody answers.
 
     Raises:
         TransientError: nobody did in that time, or the answer is no.
         RefusedError: we have no right to the answer.
     """
-    until_s = time.monotonic() + answer_s_max
+    until_s = time.monotonic() + (ANSWER_S_MAX if answer_s_max is None else answer_s_max)
     while True:
         try:
             return ask()
@@ -104,7 +104,8 @@ def starting(
         consumer: a member of the group.
         topic: what it reads.
         partitions: which of it.
-        start: "earliest" or "latest", for those that were never read.
+        start: "earliest" or "latest", for a group that has never read of the topic. Partitions that were added since
+            begin with their first record.
         stored: the reader's own record; what the group has committed then counts for nothing.
 
     Raises:
@@ -112,22 +113,42 @@ def starting(
         TransientError: the broker does not answer.
     """
     known = dict(stored(partitions)) if stored is not None else committed(consumer, topic, partitions)
+    if start == "latest" and not known.keys() >= set(partitions):
+        known = _begun_at_latest(consumer, topic)
     positions: dict[int, int] = {}
-    fresh: list[TopicPartition] = []
     for partition in partitions:
-        if partition in known:
-            positions[partition] = known[partition]
-            remedy = GROUP_REMEDY if stored is None else STORED_REMEDY
-            lost = lost_range(consumer, topic, partition, known[partition], remedy)
-            if lost is not None:
-                raise HaltError(lost)
+        if partition not in known:
+            positions[partition], _ = _extent(consumer, topic, partition)
             continue
-        low, high = _extent(consumer, topic, partition)
-        positions[partition] = low if start == "earliest" else high
-        fresh.append(TopicPartition(topic, partition, positions[partition]))
-    if fresh and start == "latest":  # else a crash before the first commit would move the start
-        _answered(lambda: consumer.commit(offsets=fresh, asynchronous=False), f"starting positions for {topic}", topic)
+        positions[partition] = known[partition]
+        remedy = GROUP_REMEDY if stored is None else STORED_REMEDY
+        lost = lost_range(consumer, topic, partition, known[partition], remedy)
+        if lost is not None:
+            raise HaltError(lost)
     return positions
+
+
+def _begun_at_latest(consumer: Consumer, topic: str) -> dict[int, int]:
+    """Partition to next offset, of the whole topic: what the group has committed; its ends if that is nothing.
+
+    Ends are committed at once, those of others' partitions as well: a crash before the first commit would move the
+    start, and only a group that has a start in every partition can tell one that was added later.
+    """
+
+    def ask() -> list[int]:
+        found = consumer.list_topics(topic, timeout=REQUEST_S_MAX).topics[topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return sorted(found.partitions)
+
+    every = _answered(ask, f"partitions of {topic}", topic)
+    known = committed(consumer, topic, every)
+    if known:
+        return known
+    ends = {partition: _extent(consumer, topic, partition)[1] for partition in every}
+    wanted = [TopicPartition(topic, partition, end) for partition, end in ends.items()]
+    _answered(lambda: consumer.commit(offsets=wanted, asynchronous=False), f"starting positions for {topic}", topic)
+    return ends
 
 
 def lost_range(consumer: Consumer, topic: str, partition: int, position: int, remedy: str = GROUP_REMEDY) -> str | None:

@@ -55,11 +55,22 @@ def test_a_new_group_that_starts_latest_gets_only_what_comes_and_keeps_that_star
 
 def test_a_group_goes_on_from_where_it_has_committed_whatever_start_says(cluster: Cluster) -> None:
     topic = cluster.topic(records=5)
-    cluster.commit(topic, {0: 2, 1: 5})
+    cluster.commit(topic, {0: 2, 1: 5, 2: 5, 3: 5})
     member = cluster.member(topic, start="latest")
     member.gather(3)
     assert member.told == [("assigned", {0: 2, 1: 5, 2: 5, 3: 5})]
     assert member.rows == [(0, offset, f"0:{offset}".encode()) for offset in (2, 3, 4)]
+
+
+def test_partitions_that_were_added_since_a_group_began_at_latest_are_read_from_their_first_record(
+    cluster: Cluster,
+) -> None:
+    topic = cluster.topic(records=5)
+    cluster.commit(topic, {0: 5, 1: 5})
+    member = cluster.member(topic, start="latest")
+    member.gather(10)
+    assert member.told == [("assigned", {0: 5, 1: 5, 2: 0, 3: 0})]
+    assert member.offsets(2) == member.offsets(3) == list(range(5))
 
 
 def test_a_batch_closes_when_it_is_full(cluster: Cluster) -> None:

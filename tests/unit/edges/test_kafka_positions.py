@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -39,6 +40,33 @@ class Wavering:
             raise KafkaException(KafkaError(self.errors.pop(0)))
 
 
+class Fresh:
+    """A consumer of three partitions, 5 to 9 each, whose group has committed nothing; but for what is committed
+    `meanwhile`, after the first question."""
+
+    def __init__(self) -> None:
+        self.offsets: dict[int, int] = {}
+        self.meanwhile: dict[int, int] = {}
+
+    def committed(self, partitions: list[TopicPartition], _: float) -> list[TopicPartition]:
+        found = [
+            TopicPartition(each.topic, each.partition, self.offsets.get(each.partition, -1001)) for each in partitions
+        ]
+        self.offsets.update(self.meanwhile)
+        return found
+
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        assert not asynchronous
+        self.offsets.update({each.partition: each.offset for each in offsets})
+
+    def get_watermark_offsets(self, _: TopicPartition, __: float) -> tuple[int, int]:
+        return 5, 9
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        assert timeout > 0
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=dict.fromkeys(range(3)), error=None)})
+
+
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(positions, "PAUSE_S", 0.0)
@@ -69,5 +97,18 @@ def test_a_missing_right_is_named_at_once() -> None:
         asked(KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
 
+def test_the_first_member_of_a_group_that_begins_at_latest_fixes_the_start_of_all_partitions() -> None:
+    fresh = Fresh()
+    assert starting(cast(Any, fresh), "events", [1], "latest") == {1: 9}
+    assert fresh.offsets == {0: 9, 1: 9, 2: 9}
+
+
+def test_a_member_whose_group_began_at_latest_while_it_asked_goes_on_from_that_start() -> None:
+    fresh = Fresh()
+    fresh.meanwhile = {0: 8, 1: 8, 2: 8}
+    assert starting(cast(Any, fresh), "events", [1], "latest") == {1: 8}
+    assert fresh.offsets == {0: 8, 1: 8, 2: 8}
+
+
 def test_the_fake_has_what_is_used_of_a_consumer() -> None:
-    assert all(hasattr(Consumer, name) for name in ("committed", "get_watermark_offsets"))
+    assert all(hasattr(Consumer, name) for name in ("commit", "committed", "get_watermark_offsets", "list_topics"))
