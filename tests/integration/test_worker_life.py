@@ -105,7 +105,10 @@ def life(kafka: str, registry: str, tmp_path_factory: pytest.TempPathFactory) ->
             leads.send_values([b"poison", None])
             total = PLAIN + TRACED + TOO_LARGE + 2
             running.until(lambda: running.metric("scorer_records_consumed_total") == total, "done with all")
-            running.until(lambda: 'partition="3"' in running.exposition(), "telling its lag")
+            running.until(
+                lambda: 'partition="3"' in running.exposition() and running.metric("scorer_consumer_lag_records") == 0,
+                "telling its lag",  # with each commit
+            )
             exposition = running.exposition()
             running.signal(signal.SIGTERM)
             code = running.wait()
