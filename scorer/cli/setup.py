@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 DEPLOYMENTS = "scorer.deployments"
 DEAD_LETTER_ROOM_BYTES = 64 * 1024
-"""A dead letter is its record with more headers, so its topic takes that much more."""
+"""A dead letter is its record with more headers, so its topic takes that much more. It has its record's timestamp, and
+is kept for as long."""
 
 
 def setup(
@@ -73,6 +74,7 @@ def setup(
 
 def _make_topics(settings: Settings, admin: KafkaAdmin, partitions: int, replication: int, made: list[str]) -> None:
     """Makes what is not there. Adds to `made` what it made, also where it fails later and is tried again."""
+    from scorer.core.topics import kept_ms
     from scorer.edges.kafka.admin import Topic
 
     there = admin.topics()
@@ -86,10 +88,11 @@ def _make_topics(settings: Settings, admin: KafkaAdmin, partitions: int, replica
     for stream in settings.streams:
         if stream.dead_letters not in there:
             try:
-                room = admin.message_bytes_max(stream.from_topic) + DEAD_LETTER_ROOM_BYTES
+                _, source = admin.topic(stream.from_topic)
             except ConfigError as error:  # another broker than the one that made it has not heard of it yet
                 raise TransientError(f"topic {stream.from_topic} is not there yet") from error
-            own = {"max.message.bytes": str(room), **safe}
+            room = int(source["max.message.bytes"]) + DEAD_LETTER_ROOM_BYTES
+            own = {"max.message.bytes": str(room), "retention.ms": str(kept_ms(source)), **safe}
             letters[stream.dead_letters] = Topic(stream.dead_letters, partitions, replication, own)
     made += admin.create(list(letters.values()))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 REPLICAS_MIN = 3
 IN_SYNC_MIN = 2
+HOUR_MS = 3_600_000
 LETTER_HEADERS_BYTES = 4096
 """What a dead letter's own headers take beside the record's, at most."""
 
@@ -28,6 +29,11 @@ class Held:
     def number(self, name: str) -> int:
         """A setting as a number; -1, as Kafka has it, for none or no limit."""
         return int(self.settings.get(name, "-1"))
+
+
+def kept_ms(settings: Mapping[str, str]) -> int:
+    """For how long a topic with these settings keeps a record, by the record's timestamp; -1 is for ever."""
+    return int(settings.get("retention.ms", "-1")) if "delete" in settings.get("cleanup.policy", "delete") else -1
 
 
 def weak_points(
@@ -57,11 +63,17 @@ def weak_points(
             )
         elif held.number("min.insync.replicas") < IN_SYNC_MIN:
             found.append(f"{held.name} has min.insync.replicas below {IN_SYNC_MIN}: an acknowledged record may be lost")
-    kept_ms = source.number("retention.ms")
-    if "delete" in source.settings.get("cleanup.policy", "delete") and 0 <= kept_ms < recovery_h * 3_600_000:
+    source_ms, letters_ms = kept_ms(source.settings), kept_ms(letters.settings)
+    if 0 <= source_ms < recovery_h * HOUR_MS:
         found.append(
-            f"{source.name} keeps records for {kept_ms / 3_600_000:.1f} h, less than checks.recovery_h = {recovery_h}: "
+            f"{source.name} keeps records for {source_ms / HOUR_MS:.1f} h, less than checks.recovery_h = {recovery_h}: "
             "a longer outage loses events; raise its retention.ms"
+        )
+    if letters_ms >= 0 and not 0 <= source_ms <= letters_ms:
+        than = f"{source.name} for {source_ms / HOUR_MS:.1f} h" if source_ms >= 0 else f"{source.name} for ever"
+        found.append(
+            f"{letters.name} keeps records for {letters_ms / HOUR_MS:.1f} h, {than}: a dead letter has its record's "
+            "timestamp, so that of an old record is deleted before anybody has looked; raise retention.ms"
         )
     if "compact" in letters.settings.get("cleanup.policy", "delete"):
         found.append(f"{letters.name} is compacted: later dead letters of a key would drop earlier ones; use delete")

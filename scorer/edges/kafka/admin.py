@@ -88,23 +88,6 @@ class KafkaAdmin:
         identity, _ = self.incarnations([topic])[topic]
         return identity
 
-    def message_bytes_max(self, topic: str) -> int:
-        """The topic's max.message.bytes.
-
-        Raises:
-            ConfigError: there is no such topic.
-            TransientError: no broker answers.
-        """
-        resource = ConfigResource(ResourceType.TOPIC, topic)
-        try:
-            settings = self._admin.describe_configs([resource], request_timeout=REQUEST_S_MAX)[resource].result()
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise ConfigError(f"topic {topic} does not exist; run: scorer setup") from error
-            about = {"operation": "DescribeConfigs", "topic": topic}
-            raise self._failure(f"settings of {topic} cannot be read", error, **about) from error
-        return int(settings["max.message.bytes"].value)
-
     def topic(self, name: str) -> tuple[Topic, dict[str, str]]:
         """A topic as it was made, with the settings that are its own; and all settings that hold for it.
 

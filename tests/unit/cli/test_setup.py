@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -25,19 +25,20 @@ to = "predictions.recommendation"
 
 
 class Admin:
-    """A broker's topics by name, with what a message may have."""
+    """A broker's topics by name, with what a message may have; and for how long their records are kept."""
 
-    def __init__(self, **there: int) -> None:
+    def __init__(self, kept: Mapping[str, str] | None = None, **there: int) -> None:
         self.there = {name.replace("__", "-").replace("_", "."): bytes_max for name, bytes_max in there.items()}
+        self.kept = kept or {"cleanup.policy": "delete", "retention.ms": "604800000"}
         self.made: list[Topic] = []
 
     def topics(self) -> dict[str, int]:
         return dict.fromkeys(self.there, 4)
 
-    def message_bytes_max(self, topic: str) -> int:
-        if topic not in self.there:
-            raise ConfigError(f"topic {topic} does not exist; run: scorer setup")
-        return self.there[topic]
+    def topic(self, name: str) -> tuple[Topic, dict[str, str]]:
+        if name not in self.there:
+            raise ConfigError(f"topic {name} does not exist; run: scorer setup")
+        return Topic(name), {**self.kept, "max.message.bytes": str(self.there[name])}
 
     def create(self, topics: list[Topic]) -> list[str]:
         self.made += topics
@@ -77,6 +78,18 @@ def test_a_dead_letter_topic_takes_an_event_of_any_size_and_its_headers(load: Lo
     assert admin.there["events.new-lead.dead-letter"] == 5_000_000 + DEAD_LETTER_ROOM_BYTES
 
 
+@pytest.mark.parametrize(
+    ("policy", "kept_ms", "wanted"),
+    [("delete", "86400000", "86400000"), ("delete", "-1", "-1"), ("compact", "1", "-1"), ("compact,delete", "1", "1")],
+)
+def test_a_dead_letter_which_has_its_records_timestamp_is_kept_as_long_as_its_record(
+    load: Load, policy: str, kept_ms: str, wanted: str
+) -> None:
+    admin = Admin({"cleanup.policy": policy, "retention.ms": kept_ms}, events_new__lead=1_000)
+    topics_made(load, LEAD, admin)
+    assert [topic.settings["retention.ms"] for topic in admin.made if "dead" in topic.name] == [wanted]
+
+
 def test_topics_that_are_there_stay_as_they_are(load: Load) -> None:
     there = {"events_new__lead": 1, "predictions_lead__score": 2, "events_new__lead_dead__letter": 3}
     there["scorer_deployments"] = 4
@@ -97,9 +110,9 @@ def test_a_topic_that_was_made_and_is_not_to_be_seen_yet_is_waited_for_and_told_
     class Slow(Admin):
         asked = 0
 
-        def message_bytes_max(self, topic: str) -> int:
+        def topic(self, name: str) -> tuple[Topic, dict[str, str]]:
             self.asked += 1
-            return super().message_bytes_max("not yet" if self.asked == 1 else topic)
+            return super().topic("not yet" if self.asked == 1 else name)
 
     admin, made = Slow(), list[str]()
     with pytest.raises(TransientError, match=r"topic events\.new-lead is not there yet"):
