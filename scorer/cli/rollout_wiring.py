@@ -123,11 +123,21 @@ def open_rollout(settings: Settings, stream: Stream, registry: Registry, stop: E
         ContractError: the bundle of the settings is none.
         TransientError: Kafka does not answer.
     """
-    topic_id = ""
-    if settings.checks.weak != "off":  # librdkafka's built-in cluster does not know
-        topic_id = KafkaAdmin(settings.kafka_for("admin"), report).topic_id(stream.from_topic)
+
+    def topic_id() -> str:
+        if settings.checks.weak == "off":  # librdkafka's built-in cluster does not know
+            return ""
+        return KafkaAdmin(settings.kafka_for("admin"), report).topic_id(stream.from_topic)
+
+    def topic_id_now() -> str:
+        try:
+            return topic_id()
+        except ConfigError as error:  # it was there at the start, so it is just being made anew
+            raise TransientError(str(error)) from error
+
     return Rollout(
-        history=History(group_of(settings, stream), topic_id),
+        history=History(group_of(settings, stream), topic_id()),
+        topic_id=topic_id_now,
         first=first_intent(settings, stream),
         log=open_log(settings, registry, stop, report),
         bundles=Bundles(partial(load_recipe, settings, stream, registry), report, stop),

@@ -15,7 +15,7 @@ later still; the owner then sets the record straight, so history says what was s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Event, Lock
 
@@ -48,15 +48,17 @@ class Rollout:
 
     Attributes:
         history: what was read so far.
+        topic_id: asks for the input topic's identity as it is now; raises TransientError. Called by `follow` alone.
         first: the intent that a stream begins with if it has none.
         log: read by `follow`, in a thread of its own.
         bundles: what is loaded.
         who: names this process in activations.
         clock, report, stop: the surroundings.
-        failure: what ended `follow`, if it was a bug.
+        failure: what ended `follow`, or why another process has to go on.
     """
 
     history: History
+    topic_id: Callable[[], str]
     first: Intent
     log: Log
     bundles: Bundles
@@ -156,7 +158,7 @@ class Rollout:
     def follow(self) -> None:
         """Reads the deployments and has bundles loaded until told to stop. Runs in a thread of its own."""
         failed = 0
-        while not self.stop.is_set():
+        while not self.stop.is_set() and self.failure is None:
             try:
                 self.look()
                 failed = 0
@@ -167,7 +169,6 @@ class Rollout:
                 self.stop.wait(wait / 1000)
             except Exception as error:
                 self.failure = error
-                break
         self.log.close()
 
     def look(self) -> None:
@@ -176,8 +177,12 @@ class Rollout:
         Raises:
             TransientError: it cannot be read now.
         """
-        asked = self._asked
-        end = self.log.end() if asked != self._answered else 0
+        asked, end = self._asked, 0
+        if asked != self._answered:
+            if self.topic_id() != self.history.topic_id:  # all that is known here is of the one before
+                self.failure = TransientError(f"{self.first.source_topic} was made anew: a new process takes it up")
+                return
+            end = self.log.end()
         while not self.stop.is_set():
             entries = self.log.read(LOOK_MS)
             with self._lock:

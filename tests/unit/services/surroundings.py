@@ -55,6 +55,7 @@ class World:
         away: what the source says of its broker.
         deployed: whether the shipped bundle is live from the first record of every partition on.
         deployments: the topic of deployments.
+        topic_id: tells the input topic from one of the same name that was made anew.
         recipes: by sha256, what can be loaded besides the shipped bundle, or why not.
         exactly_once: whether it delivers in transactions, of 100 ms or 5 records.
         commits_fail, recovers_fail: what the next of these calls raise.
@@ -65,6 +66,7 @@ class World:
     limits: Limits = field(default_factory=Limits)
     deployed: bool = True
     deployments: list[Entry] = field(default_factory=list)
+    topic_id: str = TOPIC_ID
     recipes: dict[str, Recipe | ScorerError] = field(default_factory=dict)
     commit_every_ms: int = 500
     exactly_once: bool = False
@@ -96,6 +98,7 @@ class World:
         self.status = Status(lambda state, detail: self.log.append(("state", state, detail)))
         self.rollout = Rollout(
             history=History(GROUP, TOPIC_ID),
+            topic_id=lambda: self.topic_id,
             first=intent(recipe()),
             log=WorldLog(self),
             bundles=Bundles(self.load, self.report, self.stop),

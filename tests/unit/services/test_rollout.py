@@ -227,3 +227,18 @@ def value(number: int) -> bytes:
     from tests.unit.services.samples import lead
 
     return lead(number)
+
+
+def test_a_topic_that_was_made_anew_under_a_worker_is_left_to_a_new_process() -> None:
+    made = world()
+    with pytest.raises(TransientError, match="made anew"):
+        made.run(
+            made.assign(0),
+            made.leads(0, 1),
+            made.idle(600),
+            lambda: made.revoke(0),
+            lambda: setattr(made, "topic_id", "another"),
+            made.assign(0),
+            made.leads(2),
+        )
+    assert sorted(versions(made)) == [(0, 0), (0, 1)]
