@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from scorer.cli.exits import ExitCode
 from tests.harness.claims import place, places
 from tests.harness.lead_stream import LeadStream, lead_stream
-from tests.harness.topics import members
+from tests.harness.topics import PARTITIONS, delete_topics, members
+from tests.harness.verified import make_topic
 from tests.harness.workers import Worker, worker
 
 pytestmark = pytest.mark.timeout(150)
@@ -88,6 +91,29 @@ def test_a_lost_range_halts_the_stream_and_is_named(kafka: str, registry: str, t
         scored = [place(record) for record in predictions]
         assert len(set(scored)) == len(scored) == 2 * GOOD - (lost - committed[2])
         assert places(leads.sources()) <= set(scored)
+
+
+def test_a_topic_that_is_made_anew_under_a_worker_is_scored_by_its_next_process(
+    kafka: str, registry: str, tmp_path: Path
+) -> None:
+    quick = {"topic.metadata.refresh.interval.ms": 1_000}
+    with lead_stream(kafka, registry, tmp_path) as leads:
+        with worker(leads.settings(kafka_consumer=quick)) as running:
+            running.wait_ready()
+            leads.send(GOOD, seed=1)
+            before = Counter(map(place, leads.predictions(GOOD)))
+            delete_topics(kafka, leads.topics.events)
+            running.until(lambda: running.events("partitions.lost"), "without partitions")
+            make_topic(kafka, leads.topics.events)
+            leads.send(GOOD, seed=2)
+            assert running.wait() == ExitCode.UNREACHABLE
+            assert "made anew" in running.events("process.failed")[0]["error"]
+        assert len(leads.predictions()) == GOOD
+        with worker(leads.settings(), name="next") as following:
+            following.wait_ready()
+            scored = Counter(map(place, leads.predictions(2 * GOOD)))
+            assert len(following.events("deployment.activated")) == PARTITIONS
+        assert scored - before == Counter(places(leads.sources()))
 
 
 def _stands_still(running: Worker, leads: LeadStream, says: str) -> None:
