@@ -185,7 +185,7 @@ def verification(it: Scene, spill: Spill, asked: Asked, lane: str) -> tuple[Veri
     def run() -> Account:
         lows = {partition: low for partition, (low, _) in published.items()}
         gathering.predictions(output, since(it, output, published, from_then), lows)
-        gathering.letters(it.stream.dead_letters, since(it, it.stream.dead_letters, letters, None))
+        gathering.letters(it.stream.dead_letters, it.lineage.group, letters)
         if it.topics.stop.is_set():  # reading ends early then, and what was not read is not missing
             raise StoppedError
         return verify.run()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from scorer.core.errors import TransientError
+from scorer.core.letters import Author
 from scorer.core.load import Load, joined
 from scorer.core.ports import Report, Sink, Source
 from scorer.services.patience import pause_ms
@@ -50,7 +51,7 @@ class Feed:
 
     Attributes:
         topic: its name.
-        letters_of: for dead letters, the topic whose letters count; "" for predictions.
+        letters_of: for dead letters, whose letters count; None for predictions.
         revoke: called when partitions are to be handed over.
         report: for log lines.
         source: where it is read; set before the loop runs.
@@ -62,7 +63,7 @@ class Feed:
     """
 
     topic: str
-    letters_of: str = ""
+    letters_of: Author | None = None
     revoke: Callable[[], None] = lambda: None
     report: Report = lambda *_: None
     source: Reading | None = None

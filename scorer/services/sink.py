@@ -143,7 +143,7 @@ class SinkLoop:
     def _loaded(self, feed: Feed, batch: RecordBatch) -> Load | None:
         """A batch as rows, or None if told to stop while waiting for its schemas."""
         starts = feed.starts(batch.next_offsets)
-        if feed.letters_of:
+        if feed.letters_of is not None:
             return letter_load(batch, feed.letters_of, starts)
         frames = split_frames(batch.values, self.limits.batch.value_bytes_max)
         schemas = self.schemas.resolve(frames.groups, self.clock.ticks_ms, self.stop, self._await_schemas)
