@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from scorer.core.tables import table_name
-from tests.harness.events import encoder
+from tests.harness.events import encoder, sampled
 from tests.harness.lead_stream import LeadStream, lead_stream
 from tests.harness.postgres import Server
 from tests.harness.sinks import Prediction, prediction, sink
@@ -83,6 +84,22 @@ def test_once_is_short_until_every_event_is_scored_or_rejected(leads: LeadStream
     assert (code, {name: totals[name] for name in wanted}) == (0, wanted)
     assert totals["skipped"] == 1
     assert ask(tmp_path / "scorer.db", f"SELECT reason FROM {base(leads)}_rejected") == "bad_frame"
+
+
+def test_markers_of_many_transactions_are_told_from_lost_events(leads: LeadStream) -> None:
+    config, count = leads.settings(), 300
+    producer = Producer({"bootstrap.servers": leads.kafka, "transactional.id": leads.group})
+    producer.init_transactions(30)
+    for number, event in enumerate(sampled("lead", count)):
+        producer.begin_transaction()
+        producer.produce(leads.topics.events, leads.encode(event), key=str(number))
+        producer.commit_transaction(30)
+    with worker(config) as running:
+        running.wait_ready()
+        leads.predictions(count)
+    code, totals, log = once(config)
+    assert (code, totals["events"], totals["skipped"]) == (0, count, count), log
+    assert "neighbour.waiting" not in log
 
 
 def test_analysts_read_sqlite_while_it_is_written_and_a_lock_is_waited_out(leads: LeadStream, tmp_path: Path) -> None:
