@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from scorer.cli.lanes import in_lane
 from scorer.cli.rollout_wiring import group_of
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.status import Patience, patience, status_server, told_status
@@ -40,9 +41,9 @@ class Plan:
     once: bool
 
     @property
-    def topic(self) -> str:
-        """Where the predictions are."""
-        return f"{self.stream.to_topic}.lane.{self.lane}" if self.lane else self.stream.to_topic
+    def where(self) -> Stream:
+        """The stream with the topics that are read."""
+        return in_lane(self.stream, self.lane or LIVE)
 
     @property
     def group_suffix(self) -> str:
@@ -175,11 +176,8 @@ def _layout(registry: Any, topic: str, entity: str) -> Layout:
 
 
 def _feeds(settings: Settings, plan: Plan) -> list[Feed]:
-    feeds = [Feed(plan.topic)]
-    if not plan.lane:
-        own = Author(plan.stream.from_topic, group_of(settings, plan.stream))
-        feeds.append(Feed(plan.stream.dead_letters, letters_of=own))
-    return feeds
+    own = Author(plan.stream.from_topic, group_of(settings, plan.stream))
+    return [Feed(plan.where.to_topic), Feed(plan.where.dead_letters, letters_of=own)]
 
 
 def _limits(settings: Settings) -> Limits:

@@ -21,6 +21,7 @@ from tests.harness.lead_stream import LeadStream, lead_stream
 from tests.harness.postgres import Server
 from tests.harness.sinks import Prediction, prediction, sink
 from tests.harness.topics import delete_topics, register, send, shipped_schema
+from tests.harness.verified import make_topic
 from tests.harness.workers import scorer, worker
 
 pytestmark = pytest.mark.timeout(180)
@@ -174,17 +175,16 @@ def test_a_new_database_is_filled_from_the_beginning_whatever_the_group_has_comm
 
 def test_a_lane_has_tables_of_its_own(leads: LeadStream, tmp_path: Path) -> None:
     lane, config = f"{leads.topics.predictions}.lane.march", leads.settings()
-    from confluent_kafka.admin import AdminClient, NewTopic
-
-    admin = AdminClient({"bootstrap.servers": leads.kafka})
-    admin.create_topics([NewTopic(lane, 2, 1)])[lane].result(15)
+    rejections = f"{leads.topics.letters}.lane.march"
+    for topic in (lane, rejections):
+        make_topic(leads.kafka, topic)
     try:
         publish(leads, many(0, 30, score=0.25))
         publish(leads, many(0, 30, lane="march", score=0.75), lane)
         once(config)
         once(config, "--lane", "march")
     finally:
-        delete_topics(leads.kafka, lane)
+        delete_topics(leads.kafka, lane, rejections)
     path = tmp_path / "scorer.db"
     assert ask(path, f"SELECT sum(score) FROM {base(leads)}") == 7.5
     assert ask(path, f"SELECT sum(score) FROM {table_name(leads.topics.predictions, 'march')}") == 22.5
