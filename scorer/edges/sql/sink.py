@@ -65,10 +65,12 @@ class SqlSink:
 
     def write(self, load: Load) -> Mapping[str, int]:
         """See ports.Sink."""
+        known = self._layout
         try:
             with translated(self._engine):
                 return self._write(self._connected(), load)
         except BaseException:
+            self._layout = known  # columns that were made went with the transaction
             self.close()  # whatever state it is in: the next attempt has a new one
             raise
 
