@@ -152,7 +152,8 @@ class Writer:
         """Takes note of what was written, or tries again what was not, once that is due.
 
         Raises:
-            HaltError, ConfigError: the sink does not take it, and waiting does not help.
+            HaltError, ConfigError: the sink does not take it, and waiting does not help. It stays in hand, and this is
+                said each time: what comes behind it would leave a gap.
         """
         task = self._task
         if task is None or not task.future.done():
@@ -169,9 +170,6 @@ class Writer:
             elif now_ms >= task.again_ms:
                 self._task = _Task(task.feed, task.load, self._thread.submit(self.sink.write, task.load), task.began_ms)
             return
-        except BaseException:
-            self._task = None
-            raise
         self._task, self._failed, self.trouble = None, 0, ""
         owned = task.feed.floors
         task.feed.written.update({p: offset for p, offset in task.load.next_offsets.items() if p in owned})

@@ -8,6 +8,7 @@ alone: the group's commits are for monitoring. Outages are waited out with the s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from threading import Event
@@ -252,7 +253,5 @@ class SinkLoop:
         if self.ends is not None:
             raise why
         while not self.stop.is_set():
-            try:
+            with suppress(HaltError):  # what was said first is what has to be mended
                 self._linger(HOLD_AFTER_MS)
-            except HaltError as error:
-                self.status.enter(State.HALTED, str(error))
