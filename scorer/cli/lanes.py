@@ -40,6 +40,14 @@ class Lane:
     group: str
 
 
+def in_lane(stream: Stream, name: str) -> Stream:
+    """The stream with the topics that it has in a lane; as it is, for the live one."""
+    if name == LIVE:
+        return stream
+    topics = {"to_topic": f"{stream.to_topic}.lane.{name}", "dead_letters": f"{stream.dead_letters}.lane.{name}"}
+    return stream.model_copy(update=topics)
+
+
 def lane_of(settings: Settings, stream: Stream, name: str, delivery: str = "exactly_once") -> Lane:
     """A lane of a stream.
 
@@ -48,8 +56,7 @@ def lane_of(settings: Settings, stream: Stream, name: str, delivery: str = "exac
     """
     if not re.fullmatch(r"[a-zA-Z0-9_-]{1,60}", name) or name == LIVE:
         raise ConfigError(f"{name!r} is no name for a lane: up to 60 letters, digits, - and _, and not {LIVE}")
-    topics = {"to_topic": f"{stream.to_topic}.lane.{name}", "dead_letters": f"{stream.dead_letters}.lane.{name}"}
-    own = stream.model_copy(update={**topics, "delivery": delivery})
+    own = in_lane(stream, name).model_copy(update={"delivery": delivery})
     return Lane(name, stream, own, f"{group_of(settings, stream)}.replay.{name}")
 
 

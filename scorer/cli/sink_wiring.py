@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from scorer.cli.lanes import in_lane
+from scorer.cli.rollout_wiring import group_of
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.status import Patience, patience, status_server, told_status
 from scorer.cli.stopping import end_in_time, stopped_by_signals
 from scorer.cli.wiring import LIVE, open_registry, versions
+from scorer.core.letters import Author
 from scorer.core.ports import BatchLimits, Report
 from scorer.core.tables import Layout, grown, layout, table_name
 from scorer.edges.bundles import read_bundle
@@ -38,9 +41,9 @@ class Plan:
     once: bool
 
     @property
-    def topic(self) -> str:
-        """Where the predictions are."""
-        return f"{self.stream.to_topic}.lane.{self.lane}" if self.lane else self.stream.to_topic
+    def where(self) -> Stream:
+        """The stream with the topics that are read."""
+        return in_lane(self.stream, self.lane or LIVE)
 
     @property
     def group_suffix(self) -> str:
@@ -85,7 +88,7 @@ def run_sink(settings: Settings, plan: Plan, report: Report) -> Any:
         report("sink.serving", {"tables": names.base, "database": engine.dialect.name})
         loop = SinkLoop(
             sink=sink,
-            feeds=_feeds(plan),
+            feeds=_feeds(settings, plan),
             schemas=Schemas(registry, report, grace_ms_max=settings.registry.grace_ms_max),
             entity=entity,
             lane=plan.lane or LIVE,
@@ -135,7 +138,7 @@ def _fill(settings: Settings, plan: Plan, loop: SinkLoop) -> None:
     group = f"{settings.group}.{plan.group_suffix}"
     try:
         for feed in loop.feeds:
-            own = group if not feed.letters_of else f"{group}.dead-letters"
+            own = group if feed.letters_of is None else f"{group}.dead-letters"
             properties = consumer_properties(settings.kafka_for("consumer"), own, "paced")
             properties |= {"enable.partition.eof": loop.ends is not None, "isolation.level": "read_committed"}
             feed.source = KafkaSource(
@@ -172,11 +175,9 @@ def _layout(registry: Any, topic: str, entity: str) -> Layout:
     return known
 
 
-def _feeds(plan: Plan) -> list[Feed]:
-    feeds = [Feed(plan.topic)]
-    if not plan.lane:
-        feeds.append(Feed(plan.stream.dead_letters, letters_of=plan.stream.from_topic))
-    return feeds
+def _feeds(settings: Settings, plan: Plan) -> list[Feed]:
+    own = Author(plan.stream.from_topic, group_of(settings, plan.stream))
+    return [Feed(plan.where.to_topic), Feed(plan.where.dead_letters, letters_of=own)]
 
 
 def _limits(settings: Settings) -> Limits:

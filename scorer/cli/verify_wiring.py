@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from scorer.cli.lanes import in_lane
 from scorer.cli.letters_wiring import GRACE_MS_MAX, topics
 from scorer.cli.progress import progress
 from scorer.cli.rollout_wiring import group_of, read_entries
@@ -76,7 +77,7 @@ class Scene:
 
     def output(self, lane: str) -> str:
         """The topic of a lane."""
-        return self.stream.to_topic if lane == LIVE else f"{self.stream.to_topic}.lane.{lane}"
+        return in_lane(self.stream, lane).to_topic
 
 
 @contextmanager
@@ -170,10 +171,10 @@ def verification(it: Scene, spill: Spill, asked: Asked, lane: str) -> tuple[Veri
         ConfigError: a topic or a partition is not there.
         TransientError: Kafka does not answer.
     """
-    output = it.output(lane)
+    where = in_lane(it.stream, lane)
     done = it.groups.committed(it.lineage.group, it.stream.from_topic) if lane == LIVE else {}
-    published = it.extents.extents(output)
-    letters = it.extents.extents(it.stream.dead_letters)
+    published = it.extents.extents(where.to_topic)
+    letters = it.extents.extents(where.dead_letters)
     chosen = chosen_range(it, asked, done)
     from_then = from_ms(it, asked, chosen)
     _, held = it.admin.topic(it.stream.from_topic)
@@ -184,8 +185,8 @@ def verification(it: Scene, spill: Spill, asked: Asked, lane: str) -> tuple[Veri
 
     def run() -> Account:
         lows = {partition: low for partition, (low, _) in published.items()}
-        gathering.predictions(output, since(it, output, published, from_then), lows)
-        gathering.letters(it.stream.dead_letters, since(it, it.stream.dead_letters, letters, None))
+        gathering.predictions(where.to_topic, since(it, where.to_topic, published, from_then), lows)
+        gathering.letters(where.dead_letters, it.lineage.group, letters)
         if it.topics.stop.is_set():  # reading ends early then, and what was not read is not missing
             raise StoppedError
         return verify.run()

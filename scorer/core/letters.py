@@ -21,7 +21,8 @@ ATTEMPTS = "scorer.attempts"
 OMITTED, DIGEST = "scorer.value.omitted.bytes", "scorer.value.sha256"
 """Headers of a letter whose topic did not take the value."""
 
-PARTITION_MAX, OFFSET_MAX = 2**31 - 1, 2**63 - 1
+PARTITION_MAX, OFFSET_MAX = 2**31 - 1, 2**63 - 2
+"""The offset behind the last has to be a number of 64 bits too."""
 
 Place = tuple[int, int]
 """Partition and offset."""
@@ -68,6 +69,26 @@ class Letter:
     def tells_of(self, value: bytes | None) -> bool:
         """Whether these are the original's bytes."""
         return value is not None and hashlib.sha256(value).hexdigest() == self.sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Whose letters are meant: those that a stream wrote about its input topic. Streams may share both topics.
+
+    Attributes:
+        topic: the input topic.
+        group: the stream's consumer group, which its workers, redrives and replays sign with.
+    """
+
+    topic: str
+    group: str
+
+    def letters(self, batch: RecordBatch) -> Iterator[tuple[int, Letter]]:
+        """Row and letter, for each of its letters in a batch of a dead-letter topic."""
+        for row, place in enumerate(zip(batch.partitions.tolist(), batch.offsets.tolist(), strict=True)):
+            letter = letter_of(place, stored(batch, row))
+            if letter is not None and (letter.topic, letter.group) == (self.topic, self.group):
+                yield row, letter
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scorer.core.compose import PROVENANCE
-from scorer.core.dead_letters import PREFIX
 from scorer.core.decode import Events
+from scorer.core.letters import Author
 from scorer.core.load import AT_OFFSET, AT_PARTITION, ROW, Erasure, Load, Positions, Refused, Unreadable, joined, picked
 from scorer.core.packed import Array
 from scorer.core.records import RecordBatch, Rejection
@@ -79,18 +79,12 @@ def prediction_load(
     return joined([own, *parts])
 
 
-def letter_load(batch: RecordBatch, source_topic: str, starts: Positions) -> Load:
-    """What one micro-batch of dead letters comes to; letters of other topics are passed over."""
-    refused: list[Refused] = []
-    for row in range(len(batch)):
-        notes = {name: value for name, value in batch.headers[row] or [] if name.startswith(PREFIX)}
-        text = {name.removeprefix(PREFIX): (value or b"").decode(errors="replace") for name, value in notes.items()}
-        partition, offset = text.get("partition", ""), text.get("offset", "")
-        if text.get("topic") != source_topic or not (partition.isdecimal() and offset.isdecimal()):
-            continue
-        stamp = min(max(int(batch.timestamps[row]), 0), TIME_MS_MAX)
-        stage, reason = text.get("stage", "").lower(), text.get("exception.class.name", "")
-        refused.append(Refused(int(partition), int(offset), stamp, stage, reason))
+def letter_load(batch: RecordBatch, author: Author, starts: Positions) -> Load:
+    """What one micro-batch of dead letters comes to; letters of others are passed over."""
+    refused = [
+        Refused(*letter.source, min(max(int(batch.timestamps[row]), 0), TIME_MS_MAX), letter.stage, letter.reason)
+        for row, letter in author.letters(batch)
+    ]
     counts = {"rejection": len(refused), "other_letter": len(batch) - len(refused)}
     return Load(batch.topic, starts, batch.next_offsets, refused=refused, counts=counts)
 

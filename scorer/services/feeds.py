@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from scorer.core.errors import TransientError
+from scorer.core.letters import Author
 from scorer.core.load import Load, joined
 from scorer.core.ports import Report, Sink, Source
 from scorer.services.patience import pause_ms
@@ -50,7 +51,7 @@ class Feed:
 
     Attributes:
         topic: its name.
-        letters_of: for dead letters, the topic whose letters count; "" for predictions.
+        letters_of: for dead letters, whose letters count; None for predictions.
         revoke: called when partitions are to be handed over.
         report: for log lines.
         source: where it is read; set before the loop runs.
@@ -62,7 +63,7 @@ class Feed:
     """
 
     topic: str
-    letters_of: str = ""
+    letters_of: Author | None = None
     revoke: Callable[[], None] = lambda: None
     report: Report = lambda *_: None
     source: Reading | None = None
@@ -151,7 +152,8 @@ class Writer:
         """Takes note of what was written, or tries again what was not, once that is due.
 
         Raises:
-            HaltError, ConfigError: the sink does not take it, and waiting does not help.
+            HaltError, ConfigError: the sink does not take it, and waiting does not help. It stays in hand, and this is
+                said each time: what comes behind it would leave a gap.
         """
         task = self._task
         if task is None or not task.future.done():
@@ -168,9 +170,6 @@ class Writer:
             elif now_ms >= task.again_ms:
                 self._task = _Task(task.feed, task.load, self._thread.submit(self.sink.write, task.load), task.began_ms)
             return
-        except BaseException:
-            self._task = None
-            raise
         self._task, self._failed, self.trouble = None, 0, ""
         owned = task.feed.floors
         task.feed.written.update({p: offset for p, offset in task.load.next_offsets.items() if p in owned})

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from scorer.core.account import Account
 from scorer.core.compose import PROVENANCE
 from scorer.core.decode import Events
-from scorer.core.letters import letter_of, stored
+from scorer.core.letters import Author
 from scorer.core.pieces import Span
 from scorer.core.ranges import Aside, Range, part_of, parts, waves
 from scorer.core.records import RecordBatch
@@ -91,18 +91,16 @@ class Gathering:
                 fresh = fresh - {partition}
             self._sort(batch)
 
-    def letters(self, topic: str, spans: Mapping[int, Span]) -> None:
-        """Reads these stretches of the dead-letter topic; see `predictions`."""
+    def letters(self, topic: str, group: str, spans: Mapping[int, Span]) -> None:
+        """Reads these stretches of the dead-letter topic for what the stream of a group wrote; see `predictions`."""
+        author = Author(self.topic, group)
         for batch in self.topics.stretch(topic, spans):
             found: dict[int, list[Aside]] = {}
-            for row, place in enumerate(zip(batch.partitions.tolist(), batch.offsets.tolist(), strict=True)):
-                letter = letter_of(place, stored(batch, row))
-                if letter is None or letter.topic != self.topic:
-                    continue
+            for _, letter in author.letters(batch):
                 part = part_of(self._first, self.range.spans, self.window, letter.source)
                 if part is not None:
                     reason = letter.reason.encode()
-                    found.setdefault(part, []).append(Aside(letter.source[1], place, reason, None))
+                    found.setdefault(part, []).append(Aside(letter.source[1], letter.place, reason, None))
             for part, rows in found.items():
                 self.shelf.put(part, rows)
 

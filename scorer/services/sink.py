@@ -8,6 +8,7 @@ alone: the group's commits are for monitoring. Outages are waited out with the s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from threading import Event
@@ -143,7 +144,7 @@ class SinkLoop:
     def _loaded(self, feed: Feed, batch: RecordBatch) -> Load | None:
         """A batch as rows, or None if told to stop while waiting for its schemas."""
         starts = feed.starts(batch.next_offsets)
-        if feed.letters_of:
+        if feed.letters_of is not None:
             return letter_load(batch, feed.letters_of, starts)
         frames = split_frames(batch.values, self.limits.batch.value_bytes_max)
         schemas = self.schemas.resolve(frames.groups, self.clock.ticks_ms, self.stop, self._await_schemas)
@@ -250,7 +251,5 @@ class SinkLoop:
         if self.ends is not None:
             raise why
         while not self.stop.is_set():
-            try:
+            with suppress(HaltError):  # what was said first is what has to be mended
                 self._linger(HOLD_AFTER_MS)
-            except HaltError as error:
-                self.status.enter(State.HALTED, str(error))

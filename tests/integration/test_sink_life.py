@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from scorer.core.tables import table_name
-from tests.harness.events import encoder
+from tests.harness.events import encoder, sampled
 from tests.harness.lead_stream import LeadStream, lead_stream
 from tests.harness.postgres import Server
 from tests.harness.sinks import Prediction, prediction, sink
 from tests.harness.topics import delete_topics, register, send, shipped_schema
+from tests.harness.verified import make_topic
 from tests.harness.workers import scorer, worker
 
 pytestmark = pytest.mark.timeout(180)
@@ -83,6 +85,22 @@ def test_once_is_short_until_every_event_is_scored_or_rejected(leads: LeadStream
     assert (code, {name: totals[name] for name in wanted}) == (0, wanted)
     assert totals["skipped"] == 1
     assert ask(tmp_path / "scorer.db", f"SELECT reason FROM {base(leads)}_rejected") == "bad_frame"
+
+
+def test_markers_of_many_transactions_are_told_from_lost_events(leads: LeadStream) -> None:
+    config, count = leads.settings(), 300
+    producer = Producer({"bootstrap.servers": leads.kafka, "transactional.id": leads.group})
+    producer.init_transactions(30)
+    for number, event in enumerate(sampled("lead", count)):
+        producer.begin_transaction()
+        producer.produce(leads.topics.events, leads.encode(event), key=str(number))
+        producer.commit_transaction(30)
+    with worker(config) as running:
+        running.wait_ready()
+        leads.predictions(count)
+    code, totals, log = once(config)
+    assert (code, totals["events"], totals["skipped"]) == (0, count, count), log
+    assert "neighbour.waiting" not in log
 
 
 def test_analysts_read_sqlite_while_it_is_written_and_a_lock_is_waited_out(leads: LeadStream, tmp_path: Path) -> None:
@@ -157,17 +175,16 @@ def test_a_new_database_is_filled_from_the_beginning_whatever_the_group_has_comm
 
 def test_a_lane_has_tables_of_its_own(leads: LeadStream, tmp_path: Path) -> None:
     lane, config = f"{leads.topics.predictions}.lane.march", leads.settings()
-    from confluent_kafka.admin import AdminClient, NewTopic
-
-    admin = AdminClient({"bootstrap.servers": leads.kafka})
-    admin.create_topics([NewTopic(lane, 2, 1)])[lane].result(15)
+    rejections = f"{leads.topics.letters}.lane.march"
+    for topic in (lane, rejections):
+        make_topic(leads.kafka, topic)
     try:
         publish(leads, many(0, 30, score=0.25))
         publish(leads, many(0, 30, lane="march", score=0.75), lane)
         once(config)
         once(config, "--lane", "march")
     finally:
-        delete_topics(leads.kafka, lane)
+        delete_topics(leads.kafka, lane, rejections)
     path = tmp_path / "scorer.db"
     assert ask(path, f"SELECT sum(score) FROM {base(leads)}") == 7.5
     assert ask(path, f"SELECT sum(score) FROM {table_name(leads.topics.predictions, 'march')}") == 22.5

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -17,8 +18,11 @@ from scorer.edges.kafka.failures import REQUEST_S_MAX, Doors, refused
 from scorer.edges.kafka.messages import made
 
 READ_S_MAX = 60.0
+POLL_S = 0.5
 OFFSETS_MAX = 200_000
 """How many offsets are looked up at most; the rest stays unexplained until the next time."""
+NEAR_MAX = 5_000
+"""Offsets between two that are looked up, up to which reading on is cheaper than beginning anew."""
 EXPIRED, TOMBSTONE, NO_RECORD = "expired", "tombstone", "no_record"
 
 Span = tuple[int, int, int]
@@ -99,12 +103,21 @@ class TopicExtents:
     ) -> list[tuple[Span, str]]:
         """Which of these offsets hold no event, and why: expired, tombstone, or no_record (a marker, or compacted).
 
+        Args:
+            topic: it.
+            spans: those of one partition ascend.
+            extents: partition to its first offset and the one behind the last.
+
+        Returns:
+            what was found within READ_S_MAX; the rest stays unexplained until the next time.
+
         Raises:
-            TransientError: Kafka does not answer in time.
+            RefusedError: we may not read it.
+            TransientError: Kafka does not say anything in that time.
         """
         found: list[tuple[Span, str]] = []
+        asked: list[Span] = []
         left = OFFSETS_MAX
-        until_s = time.monotonic() + READ_S_MAX
         for partition, first, end in spans:
             low, high = extents.get(partition, (0, 0))
             if first < low:
@@ -113,34 +126,39 @@ class TopicExtents:
             length = min(end, high, begin + left) - begin
             if length > 0:
                 left -= length
-                found += self._empty(topic, (partition, begin, begin + length), until_s)
+                asked.append((partition, begin, begin + length))
+        heard = not asked
+        until_s = time.monotonic() + READ_S_MAX
+        for gaps in _together(asked):
+            if time.monotonic() > until_s:
+                break
+            heard |= self._look(topic, gaps, until_s, found)
+        if not heard:
+            raise TransientError(f"nothing of {topic} came within {READ_S_MAX:.0f} s")
         return found
 
-    def _empty(self, topic: str, span: Span, until_s: float) -> list[tuple[Span, str]]:
-        partition, at, end = span
-        found: list[tuple[Span, str]] = []
+    def _look(self, topic: str, gaps: Sequence[Span], until_s: float, found: list[tuple[Span, str]]) -> bool:
+        """Reads once through gaps of one partition, adding what is found. Returns whether anything came."""
+        ahead = deque(gaps)
+        partition, at, _ = gaps[0]
+        heard = False
         self._consumer.assign([TopicPartition(topic, partition, at)])
-        while at < end:
-            if time.monotonic() > until_s:
-                raise TransientError(f"{topic}/{partition} was not read within {READ_S_MAX:.0f} s")
-            for message in self._consumer.consume(1000, 0.5):
-                error = message.error()
-                if error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
-                    continue  # of the group that the client must name; nothing is asked of it
-                if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    raise refused(error, topic=topic) or TransientError(f"reading {topic} failed: {error}")
-                offset = min(message.offset() or 0, end)
-                if offset > at:
-                    found.append(((partition, at, offset), NO_RECORD))
-                at = max(at, offset)
-                if error is None and offset < end:
-                    if message.value() is None:
-                        found.append(((partition, offset, offset + 1), TOMBSTONE))
-                    at = offset + 1
-                if at >= end or error is not None:
-                    at = end if error is not None else at
-                    break
-        return found
+        while ahead and time.monotonic() < until_s:
+            message = self._consumer.poll(POLL_S)  # consume() would wait for as many as it is told
+            if message is None:
+                continue
+            error = message.error()
+            if error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                continue  # of the group that the client must name; nothing is asked of it
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                raise refused(error, topic=topic) or TransientError(f"reading {topic} failed: {error}")
+            heard, offset = True, message.offset() or 0
+            found += _taken(ahead, at, offset, NO_RECORD)
+            if error is not None:
+                break
+            found += _taken(ahead, offset, offset + 1, TOMBSTONE if message.value() is None else None)
+            at = offset + 1
+        return heard
 
     def _offsets(self, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:
         from confluent_kafka import IsolationLevel
@@ -151,3 +169,26 @@ class TopicExtents:
             request_timeout=REQUEST_S_MAX,
         )
         return {each.partition: int(answer.result().offset) for each, answer in answers.items()}
+
+
+def _together(spans: Sequence[Span]) -> Iterator[list[Span]]:
+    """Spans of one partition that are worth reading in one pass."""
+    near: list[Span] = []
+    for each in spans:
+        if near and (each[0] != near[-1][0] or each[1] - near[-1][2] > NEAR_MAX):
+            yield near
+            near = []
+        near.append(each)
+    if near:
+        yield near
+
+
+def _taken(gaps: deque[Span], first: int, end: int, reason: str | None) -> Iterator[tuple[Span, str]]:
+    """The parts of gaps in a stretch that holds no event, for a reason; None for one that does. Passed gaps go."""
+    while gaps and gaps[0][1] < end:
+        partition, low, high = gaps[0]
+        if reason is not None and max(first, low) < min(end, high):
+            yield (partition, max(first, low), min(end, high)), reason
+        if high > end:
+            return
+        gaps.popleft()

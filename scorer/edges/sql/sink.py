@@ -30,7 +30,7 @@ from scorer.edges.sql.views import definitions, make, words
 STAGE = "scorer_stage"
 PAUSE_LOADS_MAX = 64
 MAKE_LOCK = 5_227_914_011
-"""PostgreSQL's advisory lock while tables are made, so that two sinks that start together do not collide."""
+"""PostgreSQL's advisory lock while tables are made or grow, so that sinks that do so together do not collide."""
 
 
 class SqlSink:
@@ -56,8 +56,6 @@ class SqlSink:
         with connected(self._engine) as connection:
             self._check(connection)
             with transaction(connection):
-                if connection.dialect.name == POSTGRES:
-                    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": MAKE_LOCK})
                 self._make(connection, self._layout)
 
     def positions(self, topic: str) -> Mapping[int, int]:
@@ -67,10 +65,12 @@ class SqlSink:
 
     def write(self, load: Load) -> Mapping[str, int]:
         """See ports.Sink."""
+        known = self._layout
         try:
             with translated(self._engine):
                 return self._write(self._connected(), load)
         except BaseException:
+            self._layout = known  # columns that were made went with the transaction
             self.close()  # whatever state it is in: the next attempt has a new one
             raise
 
@@ -213,6 +213,9 @@ class SqlSink:
             self._layout = wider
 
     def _make(self, connection: Connection, layout: Layout) -> None:
+        """Makes what is not there, and looks for that once nobody else is at it."""
+        if connection.dialect.name == POSTGRES:
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": MAKE_LOCK})
         queries = definitions(self._names, layout, self._source_topic, words(connection))
         grow(connection, [position, *tables(self._names, layout)], list(queries))
         make(connection, queries)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from scorer.cli.main import run
-from scorer.cli.sink_wiring import Plan
+from scorer.cli.sink_wiring import Plan, _feeds
 from scorer.core.errors import ConfigError
+from scorer.core.letters import Author
 from scorer.edges.sql.database import Access, open_engine
 from tests.unit.cli.conftest import LEAD, Load
 
@@ -53,8 +54,19 @@ def test_the_password_is_read_from_where_secrets_are_and_is_not_shown(load: Load
     assert CANARY not in repr(engine)
 
 
-def test_a_lane_has_a_topic_and_a_group_of_its_own(load: Load) -> None:
+def test_a_lane_has_topics_and_a_group_of_its_own(load: Load) -> None:
     stream = load(LEAD).settings.stream("lead")
     live, lane = Plan(stream, "", once=False), Plan(stream, "march", once=False)
-    assert (live.topic, live.group_suffix) == ("predictions.lead-score", "sink-sql.lead")
-    assert (lane.topic, lane.group_suffix) == ("predictions.lead-score.lane.march", "sink-sql.lead.lane.march")
+    assert (live.where, live.group_suffix) == (stream, "sink-sql.lead")
+    assert (lane.where.to_topic, lane.group_suffix) == ("predictions.lead-score.lane.march", "sink-sql.lead.lane.march")
+
+
+def test_a_lane_is_filled_with_the_dead_letters_of_its_replay_which_signs_as_the_stream(load: Load) -> None:
+    settings = load(LEAD).settings
+    (stream,) = settings.streams
+    feeds = _feeds(settings, Plan(stream, "march", once=True))
+    assert [feed.topic for feed in feeds] == [
+        "predictions.lead-score.lane.march",
+        "events.new-lead.dead-letter.lane.march",
+    ]
+    assert feeds[1].letters_of == Author("events.new-lead", "scorer.lead")

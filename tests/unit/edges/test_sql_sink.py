@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from scorer.core.errors import ConfigError, HaltError
+from scorer.core.errors import ConfigError, HaltError, TransientError
 from scorer.core.load import Load, Refused, joined
 from scorer.core.schema import WriterSchema
 from scorer.core.tables import layout
@@ -19,7 +19,7 @@ from scorer.edges.sql.database import Access, connected, open_engine
 from scorer.edges.sql.names import Names
 from scorer.edges.sql.sink import SqlSink
 from tests.harness.sinks import ENTITIES, Prediction, encoded, prediction, schema_of
-from tests.unit.edges.sql_loads import SOURCES, TOPIC, load
+from tests.unit.edges.sql_loads import SOURCES, TOPIC, grown_load, load
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -156,6 +156,22 @@ def test_rows_and_position_are_written_together_or_not_at_all(
     assert rows(engine, "SELECT count(*) FROM t_history") == [(0,)]
     sink.write(load("lead", [prediction("lead", 1)]))
     assert (rows(engine, "SELECT count(*) FROM t"), sink.positions(TOPIC)) == ([(1,)], {0: 1})
+
+
+def test_a_new_column_that_was_rolled_back_is_made_again_with_the_next_attempt(
+    engine: sa.Engine, make: Callable[..., SqlSink], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = make()
+
+    def fail(*_: Any) -> None:
+        raise TransientError("the database went away before the commit")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("scorer.edges.sql.sink.store", fail)
+        with pytest.raises(TransientError):
+            sink.write(grown_load(1))
+    sink.write(grown_load(1))
+    assert rows(engine, "SELECT churn FROM t") == [(0.125,)]
 
 
 def test_a_database_that_was_set_back_halts_the_sink_rather_than_leave_a_gap(make: Callable[..., SqlSink]) -> None:

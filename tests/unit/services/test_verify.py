@@ -43,6 +43,14 @@ def test_a_record_with_a_dead_letter_is_not_scored_again_unless_it_has_a_predict
     assert it.verify().events["dead_letter"] == 1
 
 
+def test_a_rejection_by_another_stream_of_the_same_topic_hides_no_lost_prediction() -> None:
+    it = scored(2)
+    it.reject((0, 0), group="scorer.churn")
+    del it.world.logs[OUTPUT][0, 0]
+    found = it.verify()
+    assert (found.events, found.clean) == ({"prediction": 3, "missing": 1}, False)
+
+
 def test_repeats_and_records_that_are_none_of_it_are_counted_apart() -> None:
     it = scored(3)
     it.score([(0, 1), (1, 1)], now_ms=99)

@@ -78,11 +78,11 @@ class Scored:
         for letter in dead_letters(batch, scored.rejections, topic=LETTERS, stream=GROUP, model="lead/1", now_ms=1):
             self.letter(letter.key, letter.value, letter.headers)
 
-    def reject(self, place: Place) -> None:
-        """Writes a dead letter about an event."""
+    def reject(self, place: Place, group: str = GROUP) -> None:
+        """Writes a dead letter about an event, as the worker of a group does."""
         batch = as_originals(SOURCE, {place: self.world.logs[SOURCE][place]})
         why = Rejection(0, Stage.INFER, "kills_process", "why")
-        (made,) = dead_letters(batch, [why], topic=LETTERS, stream=GROUP, model="lead/1", now_ms=1)
+        (made,) = dead_letters(batch, [why], topic=LETTERS, stream=group, model="lead/1", now_ms=1)
         self.letter(made.key, made.value, made.headers)
 
     def letter(self, key: bytes | None, value: bytes | None, headers: Any) -> None:
@@ -137,7 +137,7 @@ class Scored:
             spans = self.world.extents(OUTPUT)
             gathering.predictions(OUTPUT, spans, {partition: low for partition, (low, _) in spans.items()})
             if self.world.logs[LETTERS]:
-                gathering.letters(LETTERS, self.world.extents(LETTERS))
+                gathering.letters(LETTERS, GROUP, self.world.extents(LETTERS))
             rescoring = Rescoring(decoder, self.bundles, 1000)
             return Verify(topics, gathering, rescoring, lineage if lane == "live" else None).run()
 

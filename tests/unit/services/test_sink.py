@@ -1,0 +1,149 @@
+"""A sink that is halted stands still, says why, and writes nothing that comes after what was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+
+import pytest
+
+from scorer.core.errors import HaltError
+from scorer.core.letters import Author
+from scorer.core.load import Load
+from scorer.core.ports import BatchLimits
+from scorer.core.records import RecordBatch
+from scorer.core.state import State, Status
+from scorer.services.feeds import Feed
+from scorer.services.schemas import Schemas
+from scorer.services.sink import Limits, SinkLoop
+from tests.unit.core.batches import batch_of
+
+NARROW, RESTORED = "t.score is REAL, predictions now hold DOUBLE PRECISION", "it was restored or emptied"
+HOLDS = 50
+
+
+@dataclass
+class Letters:
+    """Implements feeds.Reading: a record at each poll. Notes what the status says while it is held, and ends that."""
+
+    status: Status
+    stop: Event
+    details: list[str] = field(default_factory=list)
+    offset: int = 0
+
+    def poll(self, *_: Any) -> RecordBatch | None:
+        self.offset += 1
+        return batch_of([b"a letter"], offsets=[self.offset - 1])
+
+    def hold(self, _: int) -> None:
+        if self.status.state is State.HALTED:
+            self.details.append(self.status.detail)
+        if len(self.details) == HOLDS:
+            self.stop.set()
+
+    def commit(self, *_: Any, **__: Any) -> Mapping[int, int]:
+        return {}
+
+    def membership(self) -> Any:
+        raise AssertionError("a sink commits in no transaction")
+
+    def outage(self) -> str | None:
+        return None
+
+    def lag(self) -> Mapping[int, int]:
+        return {}
+
+    def ends(self) -> Mapping[int, int]:
+        return {}
+
+    def close(self) -> None:
+        """Nothing to leave."""
+
+
+class Refusing:
+    """Implements ports.Sink: does not take the first load, and so finds a gap before the next."""
+
+    def __init__(self) -> None:
+        self.loads: list[Load] = []
+
+    def positions(self, _: str) -> Mapping[int, int]:
+        return {}
+
+    def write(self, load: Load) -> Mapping[str, int]:
+        self.loads.append(load)
+        raise HaltError(NARROW if len(self.loads) == 1 else RESTORED)
+
+
+class Surroundings:
+    """Implements ports.Clock, ports.SchemaRegistry and feeds.Observer, as far as a halted sink needs them."""
+
+    ms = 0
+
+    def ticks_ms(self) -> float:
+        self.ms += 1
+        return self.ms
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def sleep(self, _: float) -> None:
+        """Time goes by itself."""
+
+    def text(self, _: int) -> str | None:
+        raise AssertionError("letters have no schema")
+
+    def written(self, *_: Any) -> None:
+        raise AssertionError("nothing can be written")
+
+    def waited(self) -> None:
+        raise AssertionError("nothing is waited for")
+
+    def lag(self, *_: Any) -> None:
+        """Not counted."""
+
+
+@dataclass
+class Halted:
+    """What came of a run that was halted until it was told to stop."""
+
+    sink: Refusing = field(default_factory=Refusing)
+    details: list[str] = field(default_factory=list)
+    reports: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+
+
+@pytest.fixture
+def halted() -> Halted:
+    found, around = Halted(), Surroundings()
+    status, stop = Status(lambda *_: None), Event()
+
+    def report(event: str, fields: Mapping[str, Any]) -> None:
+        found.reports.append((event, fields))
+
+    letters = Letters(status, stop, found.details)
+    loop = SinkLoop(
+        sink=found.sink,
+        feeds=[Feed("letters", letters_of=Author("events", "scorer.lead"), source=letters)],
+        schemas=Schemas(around, report, grace_ms_max=0),
+        entity="lead_id",
+        lane="live",
+        clock=around,
+        observer=around,
+        report=report,
+        status=status,
+        stop=stop,
+        limits=Limits(BatchLimits(100, 0)),
+    )
+    loop.run()
+    loop.writer.close()
+    return found
+
+
+def test_what_comes_behind_a_load_that_was_refused_is_not_written(halted: Halted) -> None:
+    assert len(halted.sink.loads) == 1
+
+
+def test_a_halted_sink_says_until_it_stops_why_it_halted(halted: Halted) -> None:
+    assert halted.details == [NARROW] * HOLDS
+    assert ("drain.incomplete", {"why": "shutdown", "error": NARROW}) in halted.reports
