@@ -140,7 +140,7 @@ def _fill(settings: Settings, plan: Plan, loop: SinkLoop) -> None:
         for feed in loop.feeds:
             own = group if feed.letters_of is None else f"{group}.dead-letters"
             properties = consumer_properties(settings.kafka_for("consumer"), own, "paced")
-            properties |= {"enable.partition.eof": loop.ends is not None, "isolation.level": "read_committed"}
+            properties |= {"enable.partition.eof": True, "isolation.level": "read_committed"}
             feed.source = KafkaSource(
                 properties, feed.topic, start="earliest", ownership=feed, report=loop.report, stored=_stored(loop, feed)
             )

@@ -134,12 +134,16 @@ class SinkLoop:
         feed.full_since_ms = None
         limits = BatchLimits(room, self.limits.batch.wait_ms_max, self.limits.batch.value_bytes_max)
         batch = feed.source.poll(limits, idle_ms)
-        if batch is not None and (load := self._loaded(feed, batch)) is not None:
+        if batch is not None:
+            load = self._loaded(feed, batch)
+            if load is None:
+                return  # and nothing behind it counts as read
             feed.add(load, self.clock.ticks_ms())
-        if self.ends is not None:  # what follows the last record may hold none: a transaction's marker
-            met = {p: end for p, end in feed.source.ends().items() if end > feed.floors.get(p, end)}
-            if met:
-                feed.add(Load(feed.topic, feed.starts(met), met), self.clock.ticks_ms())
+        # Behind the last record may be none: a transaction's marker. Once retention has taken both, a position between
+        # them would look as if records had been lost.
+        met = {p: end for p, end in feed.source.ends().items() if end > feed.floors.get(p, end)}
+        if met:
+            feed.add(Load(feed.topic, feed.starts(met), met), self.clock.ticks_ms())
 
     def _loaded(self, feed: Feed, batch: RecordBatch) -> Load | None:
         """A batch as rows, or None if told to stop while waiting for its schemas."""

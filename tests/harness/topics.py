@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer
+from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, KafkaException, Producer
 from confluent_kafka import TopicPartition as Position
 from confluent_kafka.admin import AdminClient, NewTopic
 from kafka import KafkaConsumer, TopicPartition
@@ -91,6 +91,13 @@ def delete_topics(kafka: str, *names: str) -> None:
     """Deletes topics; those that are not there are an error."""
     admin = AdminClient(_client(kafka))  # kept: a client that is gone cancels what is under way
     for future in admin.delete_topics(list(names), operation_timeout=30).values():
+        future.result(WAIT_S_MAX)
+
+
+def emptied(kafka: str, topic: str) -> None:
+    """Deletes all that a topic holds, as retention does in time: transactions' markers as well."""
+    admin = AdminClient(_client(kafka))  # kept: a client that is gone cancels what is under way
+    for future in admin.delete_records([Position(topic, number, OFFSET_END) for number in range(PARTITIONS)]).values():
         future.result(WAIT_S_MAX)
 
 

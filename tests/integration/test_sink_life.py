@@ -20,7 +20,7 @@ from tests.harness.events import encoder, sampled
 from tests.harness.lead_stream import LeadStream, lead_stream
 from tests.harness.postgres import Server
 from tests.harness.sinks import Prediction, prediction, sink
-from tests.harness.topics import delete_topics, register, send, shipped_schema
+from tests.harness.topics import delete_topics, emptied, register, send, shipped_schema
 from tests.harness.verified import make_topic
 from tests.harness.workers import scorer, worker
 
@@ -171,6 +171,27 @@ def test_a_new_database_is_filled_from_the_beginning_whatever_the_group_has_comm
         each.unlink()
     once(config)
     assert holds(tmp_path / "scorer.db", leads, 60)
+
+
+def test_what_retention_takes_behind_the_last_record_is_no_loss(leads: LeadStream, tmp_path: Path) -> None:
+    path, config = tmp_path / "scorer.db", leads.settings({"delivery": "exactly_once"})
+    outlets = (leads.topics.predictions, leads.topics.letters)
+    with worker(config) as scoring:
+        scoring.wait_ready()
+        leads.send(40, seed=1)
+        leads.send_values([b"junk"])
+        leads.letters(1)
+        leads.predictions(40)
+        with sink(config, "lead") as running:
+            running.until(lambda: holds(path, leads, 40), "written")
+            time.sleep(1.0)  # it has all records by now, and nothing more comes
+        for topic in outlets:
+            emptied(leads.kafka, topic)
+        with sink(config, "lead", name="next") as following:
+            following.until(lambda: following.events("stream.running"), "reading")
+            leads.send(40, seed=2)
+            following.until(lambda: holds(path, leads, 80), "written as before")
+            assert not following.events("stream.halted")
 
 
 def test_a_lane_has_tables_of_its_own(leads: LeadStream, tmp_path: Path) -> None:

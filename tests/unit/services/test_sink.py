@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scorer.core.errors import HaltError
+from scorer.core.errors import HaltError, TransientError
 from scorer.core.letters import Author
 from scorer.core.load import Load
 from scorer.core.ports import BatchLimits
@@ -147,3 +147,41 @@ def test_what_comes_behind_a_load_that_was_refused_is_not_written(halted: Halted
 def test_a_halted_sink_says_until_it_stops_why_it_halted(halted: Halted) -> None:
     assert halted.details == [NARROW] * HOLDS
     assert ("drain.incomplete", {"why": "shutdown", "error": NARROW}) in halted.reports
+
+
+def test_what_lies_behind_records_whose_schema_was_waited_for_when_told_to_stop_does_not_count_as_read() -> None:
+    status, stop, around = Status(lambda *_: None), Event(), Surroundings()
+
+    class Away(Surroundings):
+        def text(self, _: int) -> str | None:
+            raise TransientError("the registry does not answer")
+
+    class Predictions(Letters):
+        def poll(self, *_: Any) -> RecordBatch | None:
+            return batch_of([b"\0\0\0\0\7a prediction"], offsets=[0])
+
+        def hold(self, _: int) -> None:
+            self.stop.set()
+
+        def ends(self) -> Mapping[int, int]:
+            return {0: 9}
+
+    sink = Refusing()
+    feed = Feed("predictions", source=Predictions(status, stop))
+    feed.assigned({0: 0})
+    loop = SinkLoop(
+        sink=sink,
+        feeds=[feed],
+        schemas=Schemas(Away(), lambda *_: None, grace_ms_max=0),
+        entity="lead_id",
+        lane="live",
+        clock=around,
+        observer=around,
+        report=lambda *_: None,
+        status=status,
+        stop=stop,
+        limits=Limits(BatchLimits(100, 0)),
+    )
+    loop.run()
+    loop.writer.close()
+    assert sink.loads == []
