@@ -26,6 +26,9 @@ DEPTH_MAX = 32
 NODES_MAX = 20_000
 FREE_FIELDS_MAX = 8
 """How many fields of records may take no bytes at all, such as a plain null: each makes a value out of nothing."""
+VALUES_PER_BYTE_MAX = 32
+"""Decoded by column, a value of another branch takes its place in each column below a union, null included, as long as
+the union's own: at 32 longs for a byte that takes 280 bytes for each byte read; by record small records take 200."""
 
 PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
@@ -113,7 +116,9 @@ class WriterSchema:
     @cached_property
     def by_record_only(self) -> str | None:
         """Path and type of the first field that keeps this schema from being decoded by column, or None."""
-        return next((f"{path} ({node.kind})" for path, node in walk(self.root) if not _columnar(node)), None)
+        if not _is_dense(self.root):
+            return "the event (a record of wide unions)"
+        return next((f"{path} ({why})" for path, node in walk(self.root) if (why := _obstacle(node))), None)
 
 
 def writer_schema(schema_id: int, text: str) -> WriterSchema:
@@ -231,8 +236,25 @@ def _bytes_min(node: Node) -> int:
     return {"float": 4, "double": 8}.get(node.kind, 1)
 
 
-def _columnar(node: Node) -> bool:
-    """Whether pyruhvro 0.4 can decode this node; it panics on bytes and fixed and refuses records without fields."""
-    if node.kind in ("bytes", "fixed"):
-        return False
-    return not (node.kind == "record" and not node.fields)
+def _obstacle(node: Node) -> str:
+    """Why pyruhvro 0.4 cannot decode this node in bounded memory, or "".
+
+    It panics on bytes and fixed and refuses records without fields.
+    """
+    if node.kind in ("bytes", "fixed") or (node.kind == "record" and not node.fields):
+        return node.kind
+    if node.kind in ("array", "map") and not _is_dense(node.branches[0]):
+        return f"{node.kind} of wide unions"
+    return ""
+
+
+def _is_dense(node: Node) -> bool:
+    """Whether the bytes of a record or an item bound what it takes as columns, whichever branches its unions have."""
+    return _values(node) <= VALUES_PER_BYTE_MAX * _bytes_min(node)
+
+
+def _values(node: Node) -> int:
+    """In how many columns each value of this type takes a place; what it holds in arrays and maps pays for itself."""
+    if node.kind in ("record", "union"):
+        return sum(map(_values, node.branches))
+    return int(node.kind != "null")
