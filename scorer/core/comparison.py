@@ -1,7 +1,7 @@
 """What two lanes say of the same events: quantiles, moves between bins, overlap of lists, the biggest movers. Pure.
 
 Which outputs are compared is the contract's to say: numbers, bins, and lists of records (whose first sub-field that is
-no float names the item).
+neither float nor null names the item).
 """
 
 from __future__ import annotations
@@ -132,5 +132,10 @@ def _is_number(value: Any) -> bool:
 
 
 def _items(records: list[dict[str, Any]]) -> list[Any]:
-    """What a list is of: of each record the first value that is no float."""
-    return [next((value for value in record.values() if not isinstance(value, float)), None) for record in records]
+    """What a list is of: the name of each record's item."""
+    return [_item(record) for record in records]
+
+
+def _item(record: dict[str, Any]) -> Any:
+    """The first value that is neither a float nor null, as a sub-field is that no output fills."""
+    return next((value for value in record.values() if value is not None and not isinstance(value, float)), None)

@@ -116,7 +116,7 @@ def compose(
     }
     for rule in contract.outputs:
         columns[rule.field] = _output(rule, outputs, contract)
-    constants = {**_constants(model, batch.topic, origin), "scored_at": now_ms}
+    constants = _constants(model, batch.topic, origin, now_ms)
     return Predictions(rows, columns, constants, features.entity)
 
 
@@ -141,17 +141,18 @@ def _digests(values: list[bytes]) -> Texts:
     return pa.StringArray.from_buffers(len(values), pa.py_buffer(starts), pa.py_buffer(raw.hex().encode()))
 
 
-@lru_cache(maxsize=64)
-def _constants(model: Model, topic: str, origin: Origin) -> dict[str, Constant]:
+def _constants(model: Model, topic: str, origin: Origin, now_ms: int) -> dict[str, Constant]:
+    contract = model.contract
     return {
-        "model_name": model.contract.name,
-        "model_version": model.contract.version,
+        "model_name": contract.name,
+        "model_version": contract.version,
         "model_sha256": model.bundle.sha256,
         "source_topic": topic,
         "lane": origin.lane,
         "scorer_version": origin.scorer_version,
         "runtime": origin.runtime,
         "cpu_class": origin.cpu_class,
+        "scored_at": now_ms,
     }
 
 

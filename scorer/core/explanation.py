@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from scorer.core.assemble import assemble
 from scorer.core.contract import REJECT, Contract
 from scorer.core.decode import decode
 from scorer.core.model import Model, predict
+from scorer.core.packed import as_type
 from scorer.core.records import RecordBatch
 from scorer.core.schema import WriterSchema
 from scorer.core.wire import Frames
@@ -71,10 +74,9 @@ def inside(batch: RecordBatch, frames: Frames, schemas: Mapping[int, WriterSchem
     """A batch of one event as the model sees it."""
     events, undecodable = decode(batch, frames, schemas)
     features, incomplete = assemble(events, batch, model.interface)
-    tensors = {name: tensor[0].tolist() for name, tensor in features.tensors.items() if len(tensor)}
-    dtypes = {
-        name: "string" if tensor.dtype == object else str(tensor.dtype) for name, tensor in features.tensors.items()
-    }
+    seen = {name: as_type(tensor, np.dtype(object)) for name, tensor in features.tensors.items()}
+    tensors = {name: tensor[0].tolist() for name, tensor in seen.items() if len(tensor)}
+    dtypes = {name: "string" if tensor.dtype == object else str(tensor.dtype) for name, tensor in seen.items()}
     rejections = [*undecodable, *incomplete]
     outputs: dict[str, Any] = {}
     if not rejections and len(features):

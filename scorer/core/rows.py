@@ -103,13 +103,25 @@ def _reached(events: Events, path: tuple[str, ...]) -> Any:
     return _dug(events.table.column(path[0]), path[1:])
 
 
-def _dug(values: Any, path: Iterable[str]) -> Any:
+def _dug(values: Any, path: Sequence[str]) -> Any:
+    if not isinstance(values, list) and _meets_union(values.type, path):
+        values = values.to_pylist()
     for name in path:
         if isinstance(values, list):
             values = [None if value is None else value[name] for value in values]
         else:
             values = pc.struct_field(values, name)
     return values
+
+
+def _meets_union(kind: pa.DataType, path: Sequence[str]) -> bool:
+    """Whether Arrow holds a union there or on the way. It has no nulls of its own, so struct_field aborts the process,
+    and nothing is cast from it."""
+    for name in path:
+        if pa.types.is_union(kind):
+            return True
+        kind = kind.field(name).type
+    return bool(pa.types.is_union(kind))
 
 
 def _array(values: Any, column: Column) -> pa.Array:

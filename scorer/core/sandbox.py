@@ -8,6 +8,7 @@ memory, sets nothing aside.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,6 +18,7 @@ SUSPECT_ROWS = 50_000
 """So many records behind the position are suspect: more than were ever read ahead of a commit."""
 
 _MARK = "scorer-starts="
+_MARKED = re.compile(_MARK + "([0-9]{1,18})")
 
 
 def mark(starts: int) -> str:
@@ -26,8 +28,8 @@ def mark(starts: int) -> str:
 
 def starts_of(metadata: str | None) -> int:
     """The count in an offset's metadata; 0 if there is none."""
-    number = (metadata or "").removeprefix(_MARK)
-    return int(number) if (metadata or "").startswith(_MARK) and number.isdigit() else 0
+    found = _MARKED.fullmatch(metadata or "")
+    return int(found[1]) if found else 0
 
 
 class End(StrEnum):

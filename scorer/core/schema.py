@@ -12,11 +12,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeGuard
+from typing import Any
 
 import fastavro
 import pyarrow as pa
 
+from scorer.core.avsc import bare, field_names, full_name, size_of, symbols_of
 from scorer.core.errors import ContractError
 from scorer.core.records import VECTOR_ROWS_MIN, VECTOR_ROWS_MIN_REPEATED
 
@@ -25,6 +26,9 @@ DEPTH_MAX = 32
 NODES_MAX = 20_000
 FREE_FIELDS_MAX = 8
 """How many fields of records may take no bytes at all, such as a plain null: each makes a value out of nothing."""
+VALUES_PER_BYTE_MAX = 32
+"""Decoded by column, a value of another branch takes its place in each column below a union, null included, as long as
+the union's own: at 32 longs for a byte that takes 280 bytes for each byte read; by record small records take 200."""
 
 PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
@@ -112,7 +116,9 @@ class WriterSchema:
     @cached_property
     def by_record_only(self) -> str | None:
         """Path and type of the first field that keeps this schema from being decoded by column, or None."""
-        return next((f"{path} ({node.kind})" for path, node in walk(self.root) if not _columnar(node)), None)
+        if not _is_dense(self.root):
+            return "the event (a record of wide unions)"
+        return next((f"{path} ({why})" for path, node in walk(self.root) if (why := _obstacle(node))), None)
 
 
 def writer_schema(schema_id: int, text: str) -> WriterSchema:
@@ -126,8 +132,8 @@ def writer_schema(schema_id: int, text: str) -> WriterSchema:
         raise ContractError(f"schema {schema_id} has {len(text)} characters, more than {SCHEMA_BYTES_MAX}")
     try:
         raw = json.loads(text)
-        bare = _bare(raw)
-        fastavro.parse_schema(bare)
+        layout = bare(raw)
+        fastavro.parse_schema(layout)
         root = _resolve(raw, "", {}, 0)
     except ContractError as error:
         raise ContractError(f"schema {schema_id} {error}") from error
@@ -136,7 +142,7 @@ def writer_schema(schema_id: int, text: str) -> WriterSchema:
     problem = _problem(root)
     if problem:
         raise ContractError(f"schema {schema_id} {problem}")
-    return WriterSchema(schema_id, json.dumps(bare), root)
+    return WriterSchema(schema_id, json.dumps(layout), root)
 
 
 def walk(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
@@ -188,14 +194,14 @@ def _resolve(raw: Any, namespace: str, names: dict[str, Node | None], depth: int
     if kind in ("array", "map"):
         item = raw["items" if kind == "array" else "values"]
         return Node(kind, (("item", _resolve(item, namespace, names, depth + 1)),), logical=logical)
-    full, space = _full_name(raw, namespace)
+    full, space = full_name(raw, namespace)
     if kind == "enum":
-        node = Node("enum", symbols=_symbols(raw["symbols"], full))
+        node = Node("enum", symbols=symbols_of(raw["symbols"], full))
     elif kind == "fixed":
-        node = Node("fixed", size=_size(raw["size"], full), logical=logical)
+        node = Node("fixed", size=size_of(raw["size"], full), logical=logical)
     else:
         names[full] = None
-        given = _field_names(raw["fields"], full)
+        given = field_names(raw["fields"], full)
         types = (_resolve(f["type"], space, names, depth + 1) for f in raw["fields"])
         node = Node("record", tuple(zip(given, types, strict=True)))
     names[full] = node
@@ -212,61 +218,11 @@ def _named(name: str, namespace: str, names: dict[str, Node | None]) -> Node:
     return found
 
 
-def _full_name(raw: dict[str, Any], namespace: str) -> tuple[str, str]:
-    """The full name of a named type, and the namespace for what it contains."""
-    name = str(raw["name"])
-    space = name.rpartition(".")[0] if "." in name else str(raw.get("namespace", namespace) or "")
-    short = name.rpartition(".")[2]
-    return (f"{space}.{short}" if space else short), space
-
-
-def _field_names(fields: Any, record: str) -> tuple[str, ...]:
-    if not isinstance(fields, list) or not _are_texts(names := [f["name"] for f in fields]):
-        raise ContractError(f"has a record {record} whose fields are no list of named fields")
-    if len(set(names)) < len(names):
-        raise ContractError(f"has a record {record} with two fields of one name")
-    return tuple(names)
-
-
-def _symbols(symbols: Any, enum: str) -> tuple[str, ...]:
-    if not isinstance(symbols, list) or not _are_texts(symbols):
-        raise ContractError(f"has an enum {enum} whose symbols are no list of names")
-    return tuple(symbols)
-
-
-def _size(size: Any, fixed: str) -> int:
-    if type(size) is not int or size < 0:
-        raise ContractError(f"has a fixed {fixed} whose size is no whole number of bytes")
-    return size
-
-
-def _are_texts(values: list[Any]) -> TypeGuard[list[str]]:
-    return all(isinstance(value, str) for value in values)
-
-
 def _enum(node: Node) -> Node | None:
     """The enum that a field is, null aside, or None."""
     kinds = [branch.kind for branch in node.branches] if node.kind == "union" else []
     found = node.branches[kinds.index("enum")] if sorted(kinds) == ["enum", "null"] else node
     return found if found.kind == "enum" and found.symbols else None
-
-
-_LAYOUT = ("type", "name", "namespace", "fields", "symbols", "size", "items", "values", "default")
-
-
-def _bare(raw: Any) -> Any:
-    """The schema's layout and defaults, and nothing else that could change a value or that a parser trips over."""
-    if isinstance(raw, list):
-        return [_bare(branch) for branch in raw]
-    if not isinstance(raw, dict):
-        return raw
-    kept = {key: raw[key] for key in _LAYOUT if key in raw}
-    for key in ("type", "items", "values", "fields"):
-        if key in kept:
-            kept[key] = _bare(kept[key])
-    if kept.get("type") == "error":  # a record by another name, which pyruhvro does not know
-        kept["type"] = "record"
-    return kept
 
 
 def _bytes_min(node: Node) -> int:
@@ -280,8 +236,25 @@ def _bytes_min(node: Node) -> int:
     return {"float": 4, "double": 8}.get(node.kind, 1)
 
 
-def _columnar(node: Node) -> bool:
-    """Whether pyruhvro 0.4 can decode this node; it panics on bytes and fixed and refuses records without fields."""
-    if node.kind in ("bytes", "fixed"):
-        return False
-    return not (node.kind == "record" and not node.fields)
+def _obstacle(node: Node) -> str:
+    """Why pyruhvro 0.4 cannot decode this node in bounded memory, or "".
+
+    It panics on bytes and fixed and refuses records without fields.
+    """
+    if node.kind in ("bytes", "fixed") or (node.kind == "record" and not node.fields):
+        return node.kind
+    if node.kind in ("array", "map") and not _is_dense(node.branches[0]):
+        return f"{node.kind} of wide unions"
+    return ""
+
+
+def _is_dense(node: Node) -> bool:
+    """Whether the bytes of a record or an item bound what it takes as columns, whichever branches its unions have."""
+    return _values(node) <= VALUES_PER_BYTE_MAX * _bytes_min(node)
+
+
+def _values(node: Node) -> int:
+    """In how many columns each value of this type takes a place; what it holds in arrays and maps pays for itself."""
+    if node.kind in ("record", "union"):
+        return sum(map(_values, node.branches))
+    return int(node.kind != "null")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -113,7 +113,8 @@ def layout(root: Node, entity: str) -> Layout:
     """The tables of a prediction's schema.
 
     Raises:
-        ContractError: two fields come to one column, or a field that every prediction has is missing.
+        ContractError: two fields come to one column or two arrays to one table, or a field that every prediction has
+            is missing.
     """
     columns: list[Column] = []
     items: list[Items] = []
@@ -123,12 +124,19 @@ def layout(root: Node, entity: str) -> Layout:
     if lacking:
         raise ContractError(f"the prediction's schema lacks {', '.join(lacking)}, or has them as no plain field")
     for where, given in (("", columns), *((f"{each.name}[] ", list(each.columns)) for each in items)):
-        counted = Counter(each.name.lower() for each in given)
-        twice = sorted(name for name, count in counted.items() if count > 1)
-        twice += sorted(name for name in counted if where and name in {*RESERVED, entity.lower()})
+        twice = _twice(given)
+        twice += sorted(name for each in given if where and (name := each.name.lower()) in {*RESERVED, entity.lower()})
         if twice:
             raise ContractError(f"two fields of the prediction's schema come to one column: {where}{', '.join(twice)}")
+    if twice := _twice(items):
+        raise ContractError(f"two arrays of the prediction's schema come to one table: {', '.join(twice)}")
     return Layout(entity, tuple(columns), tuple(items))
+
+
+def _twice(named: Iterable[Column | Items]) -> list[str]:
+    """Names that occur more than once; for a database, upper and lower case may be the same."""
+    counted = Counter(each.name.lower() for each in named)
+    return sorted(name for name, count in counted.items() if count > 1)
 
 
 def grown(known: Layout, new: Layout) -> Layout:

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
@@ -99,14 +99,18 @@ class HttpRegistry:
         Raises:
             TransientError, ContractError, RefusedError: as for `text`.
         """
+        listed: Any = self._ask(lambda client: client.get_versions(subject))
+        if listed is None:
+            return []
+        if not isinstance(listed, list) or not all(map(_is_number, listed)):
+            raise TransientError(f"the registry at {self.place} gives no list of the versions of {subject}")
         found: list[tuple[int, str]] = []
-        for version in sorted(self._ask(lambda client: client.get_versions(subject)) or ()):
+        for version in sorted(listed):
             one = self._ask(partial(_version, subject, version))
             if one is not None:  # None: deleted since the list was made
-                text = self._checked(one.schema, f"{subject} version {version}")
-                if one.schema_id is None:
-                    raise TransientError(f"the registry at {self.place} gives no id for {subject} version {version}")
-                found.append((one.schema_id, text))
+                what = f"{subject} version {version}"
+                text = self._checked(one.schema, what)
+                found.append((self._id(one.schema_id, what), text))
         return found
 
     def register(self, subject: str, text: str, compatibility: str) -> int:
@@ -133,7 +137,7 @@ class HttpRegistry:
             raise TransientError(f"the registry at {self.place} did not keep the schema of {subject}")
         if configured is None:  # some registries configure only subjects that have a schema
             self._ask(configure)
-        return int(added)
+        return self._id(added, f"the schema of {subject}")
 
     def close(self) -> None:
         """Closes the connections; no call may follow."""
@@ -193,10 +197,21 @@ class HttpRegistry:
             names = ", ".join(str(reference.name) for reference in schema.references)
             raise ContractError(f"{what} refers to other schemas ({names}); only self-contained schemas are read")
         try:
+            schema.schema_str.encode()
             json.loads(schema.schema_str)
         except (ValueError, RecursionError) as error:
             raise ContractError(f"{what} is no JSON: {error}") from error
         return schema.schema_str
+
+    def _id(self, given: Any, what: str) -> int:
+        if not _is_number(given):
+            raise TransientError(f"the registry at {self.place} gives no id for {what}")
+        return given
+
+
+def _is_number(given: Any) -> TypeGuard[int]:
+    """Whether it can be an id or a version: ids become file names and four bytes of every prediction."""
+    return type(given) is int and 0 <= given <= ID_MAX
 
 
 def _version(subject: str, version: int, client: SchemaRegistryClient) -> Any:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from typing import TypeAlias
 
 from scorer.core.bundle import Bundle
 from scorer.core.compose import Origin
@@ -21,7 +22,7 @@ from scorer.core.decode import decode
 from scorer.core.model import load_model
 from scorer.core.records import RecordBatch, Scored
 from scorer.core.sandbox import Death, End, end_of
-from scorer.core.schema import WriterSchema, writer_schema
+from scorer.core.schema import Node, WriterSchema
 from scorer.core.scoring import Recipe, score_batch
 from scorer.core.wire import split_frames
 
@@ -29,14 +30,16 @@ START_S_MAX = 120.0
 BATCH_S_MAX = 30.0
 _DECODED = "decoded"
 
+_Told: TypeAlias = tuple[int, str, Node]
+"""A schema as it is sent: id, text and tree. The text alone would not do, as logical types are in the tree only."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """What a recipe is made of, as it can be sent to another process."""
 
     bundle: Bundle
-    writer_id: int
-    writer_text: str
+    writer: _Told
     topic: str
     origin: Origin
     trace: bool
@@ -62,10 +65,7 @@ class Sandbox:
     ) -> Scored | Death:
         """See ports.Sandbox."""
         pipe = self._started(recipe)
-        known = {
-            number: (found, False) if isinstance(found, str) else (found.text, True)
-            for number, found in schemas.items()
-        }
+        known = {number: found if isinstance(found, str) else _told(found) for number, found in schemas.items()}
         decoded = False
         try:
             pipe.send((batch, known, now_ms))
@@ -97,8 +97,7 @@ class Sandbox:
         ours, theirs = spawn.Pipe()
         parts = _Parts(
             recipe.model.bundle,
-            recipe.writer.id,
-            recipe.writer.text,
+            _told(recipe.writer),
             recipe.topic,
             recipe.origin,
             recipe.trace,
@@ -125,21 +124,24 @@ class Sandbox:
         return Death(end_of(code), decoded, name)
 
 
+def _told(schema: WriterSchema) -> _Told:
+    return schema.id, schema.text, schema.root
+
+
 def _serve(pipe: Connection, parts: _Parts) -> None:
     """The other process: scores what comes until nobody sends any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's business
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.nice(5)
-    writer = writer_schema(parts.writer_id, parts.writer_text)
-    parsed = cache(writer_schema)
-    recipe = Recipe(load_model(parts.bundle), writer, parts.topic, parts.origin, parts.trace)
+    schema = cache(WriterSchema)  # one object for each, since what is made of a schema is kept by its identity
+    recipe = Recipe(load_model(parts.bundle), schema(*parts.writer), parts.topic, parts.origin, parts.trace)
     pipe.send("ready")
     while True:
         try:
             batch, known, now_ms = pipe.recv()
         except EOFError:
             return
-        schemas = {number: parsed(number, text) if ok else text for number, (text, ok) in known.items()}
+        schemas = {number: found if isinstance(found, str) else schema(*found) for number, found in known.items()}
         try:
             frames = split_frames(batch.values, parts.value_bytes_max)
             decode(batch, frames, schemas)

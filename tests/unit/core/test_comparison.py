@@ -66,6 +66,14 @@ def test_overlap_is_the_share_of_the_first_ten_items_that_both_have(
     assert (lists.overlap / lists.events, lists.same) == (overlap, same)
 
 
+def test_a_sub_field_that_is_null_names_no_item() -> None:
+    one, other = ([{"note": None, "code": code, "points": 0.5} for code in codes] for codes in ("ab", "bc"))
+    comparison = Comparison(CONTRACT)
+    comparison.add(fields(items=one), fields(items=other))
+    lists = comparison.lists["items"]
+    assert (lists.overlap, lists.same) == (0.5, 0)
+
+
 def test_events_of_one_lane_alone_are_counted_and_compared_with_nothing() -> None:
     comparison = Comparison(CONTRACT)
     comparison.add(own(0, 0.1), None)

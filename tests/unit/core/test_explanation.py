@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from scorer.core.explanation import Default, defaults, inside
+from scorer.core.model import Model
 from scorer.core.wire import split_frames
 from tests.unit.core.batches import batch_of, event, event_schema, framed
 from tests.unit.core.contracts import interface
-from tests.unit.core.graphs import lookup
+from tests.unit.core.graphs import graph, lookup, model_of
 
 CONTRACT = interface().contract
 WHOLE = {"age": 40, "job": "cook", "a": 1.0, "deep": {"b": 2.0}, "codes": ["x", "y", "z"]}
@@ -52,6 +53,28 @@ def test_tensors_and_outputs_are_those_of_the_hot_path() -> None:
         "",
     )
     assert np.float32(found.outputs["price"]) == np.float32(0.25)
+
+
+def priced() -> Model:
+    """A model of a text and a list of texts."""
+    onnx = graph(
+        [("ml.LabelEncoder", ["job"], ["y"], {"keys_strings": ["cook"], "values_floats": [1.0]})],
+        {"job": ("string", (None, 1)), "codes": ("string", (None, 3))},
+        {"y": ("float", (None, 1))},
+    )
+    rules = '[inputs.job]\nfield = "job"\nmissing = "none given"\n[inputs.codes]\nfield = "codes"\nlength = 3\n'
+    return model_of(onnx, rules + '[outputs.score]\nfrom = "y"\n')
+
+
+@pytest.mark.parametrize("has_job", [True, False])
+def test_texts_are_shown_as_texts_however_they_were_handed_over(has_job: bool) -> None:
+    codes = ("codes", {"type": "array", "items": "string"})
+    schema = event_schema(codes, ("job", "string")) if has_job else event_schema(codes)
+    batch = batch_of([framed(schema, event(codes=["ä"], job="cook"))])
+    found = inside(batch, split_frames(batch.values, 1000), {1: schema}, priced())
+    assert found.tensors == {"job": ["cook" if has_job else "none given"], "codes": ["ä", "", ""]}
+    assert found.dtypes == {"job": "string", "codes": "string"}
+    assert found.rejected == ""
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ def test_a_count_comes_back_from_the_metadata(starts: int) -> None:
     assert starts_of(mark(starts)) == starts
 
 
-@pytest.mark.parametrize("text", [None, "", "3", "scorer-starts=", "scorer-starts=-1", "scorer-starts=x", "mine=3"])
+@pytest.mark.parametrize(
+    "text", [None, "", "3", *(f"scorer-starts={end}" for end in ("", "-1", "x", "²", "٣", "9" * 5000)), "mine=3"]
+)
 def test_metadata_of_others_counts_for_nothing(text: str | None) -> None:
     assert starts_of(text) == 0
 

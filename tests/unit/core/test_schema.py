@@ -240,21 +240,6 @@ def test_references_count_in_full_for_depth() -> None:
     assert writer_schema(1, json.dumps(chain(DEPTH_MAX - 1, 1))).root.kind == "record"
 
 
-def test_the_first_field_that_keeps_a_schema_from_being_decoded_by_column_is_named() -> None:
-    assert writer_schema(1, json.dumps(record("int", "bytes"))).by_record_only == "f1 (bytes)"
-    inner = record({"type": "fixed", "name": "F", "size": 2}, name="In")
-    assert (
-        writer_schema(1, json.dumps(record(["null", {"type": "array", "items": inner}]))).by_record_only
-        == "f0[].f0 (fixed)"
-    )
-    assert writer_schema(1, json.dumps(record(EMPTY))).by_record_only == "f0 (record)"
-
-
-@given(schemas(columnar=True))
-def test_schemas_without_those_types_are_decoded_by_column(raw: dict[str, Any]) -> None:
-    assert writer_schema(1, json.dumps(raw)).by_record_only is None
-
-
 def test_paths_lead_through_unions_and_mark_items() -> None:
     inner = record("int", name="In")
     schema = writer_schema(1, json.dumps(record(["null", inner], {"type": "map", "values": "In"})))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import random
+import weakref
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -228,6 +230,16 @@ def test_every_bad_record_is_rejected_with_its_reason_and_every_good_one_scored(
 def test_a_batch_scored_twice_gives_the_same_bytes() -> None:
     batch = batch_with([value_of(lead(number)) for number in range(40)])
     assert scored(batch).outbound.values == scored(batch).outbound.values
+
+
+def test_a_model_that_scored_and_is_served_no_more_goes_from_memory() -> None:
+    model = lead_model()
+    batch = batch_with([value_of(lead(number)) for number in range(40)])
+    scored(batch, Recipe(model, WRITER, "predictions.lead-score", ORIGIN))
+    session = weakref.ref(model.session)
+    del model
+    gc.collect()
+    assert session() is None
 
 
 @pytest.mark.parametrize("values", [[], [None], [None] * 20, [b"garbage"], [prefix(1)] * 20])

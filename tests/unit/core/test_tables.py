@@ -93,6 +93,14 @@ def test_two_fields_that_come_to_one_column_are_refused() -> None:
         own({"name": "of", "type": {"type": "array", "items": item}})
 
 
+@pytest.mark.parametrize("name", ["a_b", "A_b"])
+def test_two_arrays_that_come_to_one_child_table_are_refused(name: str) -> None:
+    array = {"type": "array", "items": "string"}
+    record = {"type": "record", "name": "R", "fields": [{"name": "b", "type": array}]}
+    with pytest.raises(ContractError, match="two arrays of the prediction's schema come to one table: a_b"):
+        own({"name": name, "type": {"type": "array", "items": "int"}}, {"name": "a", "type": record})
+
+
 def test_a_schema_without_provenance_is_refused() -> None:
     text = json.dumps({"type": "record", "name": "P", "fields": [{"name": "who", "type": "string"}]})
     with pytest.raises(ContractError, match="lacks prediction_id, event_id"):

@@ -27,6 +27,7 @@ class Registry:
     hang: threading.Event | None = None
     configures_new_subjects: bool = True
     refuses: str = ""
+    registered: Any = None
     requests: list[str] = field(default_factory=list)
     authorization: str | None = None
 
@@ -52,7 +53,7 @@ class Registry:
                 schema_id = len(self.schemas) + 1
                 self.schemas[schema_id] = {"schema": body["schema"]}
                 self.subjects.setdefault(subject, []).append(schema_id)
-                return 200, {"id": schema_id}
+                return 200, {"id": schema_id if self.registered is None else self.registered}
         return 405, {"error_code": 405, "message": f"no {method} {path}"}
 
     def found(self, what: Any, code: int) -> tuple[int, Any]:

@@ -176,6 +176,7 @@ def test_a_ca_file_that_is_missing_or_no_pem_is_named(tmp_path: Path) -> None:
         ({"references": [{"name": "events.Money", "subject": "money", "version": 1}]}, "events.Money"),
         ({"schemaType": "PROTOBUF"}, "is PROTOBUF"),
         ({"schema": "{"}, "is no JSON"),
+        ({"schema": RECORD.replace("R", "\ud800")}, "is no JSON"),
     ],
 )
 def test_a_schema_that_is_not_self_contained_avro_is_refused(
@@ -207,6 +208,25 @@ def test_a_registry_that_leaves_out_ids_or_loses_what_it_takes_is_an_outage(serv
     served.registry.answer = 404, b'{"error_code": 40401, "message": "gone"}'
     with pytest.raises(TransientError, match="did not keep the schema of s"):
         served.client().register("s", RECORD, "NONE")
+
+
+@pytest.mark.parametrize("given", ["1", "../../../victim", 1.5, True, -5, 2**31])
+def test_an_id_that_is_no_whole_number_of_31_bits_is_an_outage(served: Running, given: Any) -> None:
+    served.registry.schemas[3] = {"schema": RECORD, "id": given}
+    served.registry.subjects["s"] = [3]
+    with pytest.raises(TransientError, match="no id for s version 1"):
+        served.client().versions("s")
+    served.registry.subjects["s"] = []
+    served.registry.registered = given
+    with pytest.raises(TransientError, match="no id for the schema of s"):
+        served.client().register("s", LONGER, "NONE")
+
+
+@pytest.mark.parametrize("given", [{"a": 1}, {}, [1, None], 5, 0, "12", True, [True], ["1"], [-1]])
+def test_what_is_no_list_of_versions_is_an_outage(served: Running, given: Any) -> None:
+    served.registry.answer = 200, json.dumps(given).encode()
+    with pytest.raises(TransientError, match="gives no list of the versions of s"):
+        served.client().versions("s")
 
 
 def test_registering_sets_the_compatibility_first(served: Running) -> None:

@@ -10,12 +10,13 @@ import pytest
 
 from scorer.core.records import Scored
 from scorer.core.sandbox import Death, End
+from scorer.core.schema import writer_schema
 from scorer.core.scoring import score_batch
 from scorer.core.wire import split_frames
 from scorer.edges.sandbox import Sandbox
 from tests.harness.deadly import CRASH, HANG, KILL, deadly
-from tests.unit.services.samples import BAD, recipe
-from tests.unit.services.test_suspects import SCHEMAS, batch, lead
+from tests.unit.services.samples import BAD, EVENT_ID, EVENT_TEXT, lead, recipe
+from tests.unit.services.test_suspects import SCHEMAS, batch
 
 
 @pytest.fixture
@@ -32,11 +33,15 @@ def text(value: str) -> bytes:
     return value.encode()
 
 
-def test_it_answers_what_scoring_here_would(sandbox: Sandbox) -> None:
-    for values in ((lead(3),), (BAD,), (None,), (lead(0), BAD, None, *map(lead, range(1, 50)))):
+@pytest.mark.parametrize(("unit", "per_ms"), [("millis", 1), ("micros", 1_000), ("nanos", 1_000_000)])
+def test_it_answers_what_scoring_here_would(sandbox: Sandbox, unit: str, per_ms: int) -> None:
+    schemas = {EVENT_ID: writer_schema(EVENT_ID, EVENT_TEXT.replace("timestamp-millis", f"timestamp-{unit}"))}
+    leads = [lead(number, per_ms=per_ms) for number in range(50)]
+    for values in ((leads[3],), (BAD,), (None,), (leads[0], BAD, None, *leads[1:])):
         record = batch(*values)
-        wanted = score_batch(record, split_frames(record.values, 1 << 20), SCHEMAS, recipe(), 7)
-        found = sandbox.score(record, SCHEMAS, recipe(), 7)
+        wanted = score_batch(record, split_frames(record.values, 1 << 20), schemas, recipe(), 7)
+        assert {each.reason for each in wanted.rejections} <= {"bad_frame"}
+        found = sandbox.score(record, schemas, recipe(), 7)
         assert isinstance(found, Scored)
         assert (found.outbound.values, found.outbound.keys) == (wanted.outbound.values, wanted.outbound.keys)
         assert (found.rejections, found.tombstones) == (wanted.rejections, wanted.tombstones)

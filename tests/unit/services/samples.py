@@ -35,11 +35,11 @@ def recipe() -> Recipe:
 
 
 @cache
-def values(schema_id: int = EVENT_ID) -> tuple[bytes, ...]:
-    """Fifty leads in the wire format."""
+def values(schema_id: int = EVENT_ID, per_ms: int = 1) -> tuple[bytes, ...]:
+    """Fifty leads in the wire format, their times so fine."""
     parsed = fastavro.parse_schema(json.loads(EVENT_TEXT))
     made = []
-    for event in sample_leads(load_profile(), 50, 1, lambda number: BASE_MS + number):
+    for event in sample_leads(load_profile(), 50, 1, lambda number: (BASE_MS + number) * per_ms):
         out = BytesIO()
         out.write(prefix(schema_id))
         fastavro.schemaless_writer(out, parsed, event)
@@ -47,6 +47,6 @@ def values(schema_id: int = EVENT_ID) -> tuple[bytes, ...]:
     return tuple(made)
 
 
-def lead(number: int = 0, schema_id: int = EVENT_ID) -> bytes:
+def lead(number: int = 0, schema_id: int = EVENT_ID, per_ms: int = 1) -> bytes:
     """One of them."""
-    return values(schema_id)[number % 50]
+    return values(schema_id, per_ms)[number % 50]
