@@ -53,3 +53,13 @@ def verdict(failure: Failure, timeout_ms: float) -> Verdict:
     if failure.abortable:
         return Verdict.ABORT
     return Verdict.RETRY if failure.retriable else Verdict.RECYCLE
+
+
+def left_in_doubt(text: str) -> bool:
+    """Whether a line of the client's log, or the text of an error, tells of a request that may have been carried out.
+
+    A connection that broke while it was up is no failure to the client: it connects again and sends the request once
+    more. One that was never there (a broker that is down) carried nothing; to count it would renew the producer for
+    every transaction as long as that broker is away.
+    """
+    return text.startswith("REQTMOUT") or "in state UP" in text

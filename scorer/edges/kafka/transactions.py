@@ -20,7 +20,8 @@ from scorer.core.errors import AbortedError, FencedError, RefusedError, Transien
 from scorer.core.offsets import InFlight
 from scorer.core.ports import Report
 from scorer.core.records import DeadLetter, Outbound
-from scorer.core.transactions import Failure, Verdict, verdict
+from scorer.core.transactions import Failure, Verdict, left_in_doubt, verdict
+from scorer.edges.clock import Stopwatch
 from scorer.edges.kafka.calls import Calls
 from scorer.edges.kafka.failures import refused
 from scorer.edges.kafka.producer import KafkaPublisher
@@ -41,16 +42,6 @@ STRAY_S_MAX = 60.0
 """How long a request for a new epoch that was not answered may still be on its way."""
 _FENCES = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
 _INDEFINITE = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT})
-
-
-def left_in_doubt(text: str) -> bool:
-    """Whether a line of the client's log, or the text of an error, tells of a request that may have been carried out.
-
-    A connection that broke while it was up is no failure to the client: it connects again and sends the request once
-    more. One that was never there (a broker that is down) carried nothing; to count it would renew the producer for
-    every transaction as long as that broker is away.
-    """
-    return text.startswith("REQTMOUT") or "in state UP" in text
 
 
 class KafkaTransactions:
@@ -80,13 +71,13 @@ class KafkaTransactions:
         self._timeout_s = int(properties["transaction.timeout.ms"]) / 1000
         self._calls = Calls()
         self._publisher: KafkaPublisher | None = None
-        self._opened_s: float | None = None
+        self._opened: Stopwatch | None = None
         self._indefinite = self._fenced = False
         self._strays_s: list[float] = []  # when requests for a new epoch were given up unanswered
 
     def begin(self) -> None:
         """See ports.Transactions."""
-        if self._opened_s is None:
+        if self._opened is None:
             publisher = self._ready()
             with suppress(KafkaException):
                 publisher.producer.poll(0)  # what the log says of the last transaction, if it came late
@@ -94,7 +85,7 @@ class KafkaTransactions:
                 self._renew()
                 publisher = self._ready()
             self._indefinite = False
-            self._opened_s = time.monotonic()
+            self._opened = Stopwatch()
             self._call("begin", publisher.producer.begin_transaction, self._overdue_s())
 
     def publish(self, outbound: Outbound, letters: Sequence[DeadLetter], batch: InFlight) -> list[int]:
@@ -114,11 +105,12 @@ class KafkaTransactions:
 
         Raises:
             AbortedError: a delivery has failed, so the transaction has.
+            FencedError: see core.transactions.
         """
-        if self._publisher is None:
+        if self._publisher is None and not self._fenced:
             return
         try:
-            self._publisher.poll(wait_ms)
+            self._ready().poll(wait_ms)
         except TransientError as error:
             raise self._ended("poll", error) from error
 
@@ -133,7 +125,7 @@ class KafkaTransactions:
         self._reached("before_commit")
         self._call("commit", lambda: self._client.commit_transaction(SLICE_S), until_s)
         self._reached("after_commit")
-        self._opened_s = None
+        self._opened = None
         with suppress(KafkaException):
             self._client.poll(0)
         if self._indefinite:
@@ -141,7 +133,7 @@ class KafkaTransactions:
 
     def recover(self) -> None:
         """See ports.Transactions."""
-        if self._publisher is not None and self._opened_s is not None:
+        if self._publisher is not None and self._opened is not None:
             try:
                 self._call("abort", lambda: self._client.abort_transaction(SLICE_S), time.monotonic() + ABORT_S_MAX)
                 self._publisher.forget()
@@ -150,12 +142,12 @@ class KafkaTransactions:
                 self._give_up()
             if self._indefinite:
                 self._give_up()
-        self._opened_s = None
+        self._opened = None
         self._ready()
 
     def close(self, wait_ms_max: int) -> int:
         """Aborts what is open, so that no reader waits for it. Returns 0: nothing else can be under way."""
-        if self._publisher is not None and self._opened_s is not None:
+        if self._publisher is not None and self._opened is not None:
             wait_s_max = wait_ms_max / 1000
             try:
                 self._calls.make(lambda: self._client.abort_transaction(wait_s_max), wait_s_max + LATE_S_MAX)
@@ -208,12 +200,12 @@ class KafkaTransactions:
             self._client.purge()
             self._calls.let_go(self._publisher.let_go())
             self._publisher = None
-        self._opened_s = None
+        self._opened = None
 
     def _overdue_s(self) -> float:
         """When the broker aborts the open transaction, at the latest; time.monotonic()."""
-        assert self._opened_s is not None
-        return self._opened_s + self._timeout_s
+        assert self._opened is not None
+        return self._opened.began_s + self._timeout_s
 
     def _call(self, name: str, call: Callable[[], object], until_s: float) -> None:
         """Makes one transactional call until it succeeds, with the same arguments each time, at most until then.
@@ -282,7 +274,7 @@ class KafkaTransactions:
 
     def _failure(self, error: KafkaError) -> Failure:
         now_s = time.monotonic()
-        age_s = 0.0 if self._opened_s is None else now_s - self._opened_s
+        age_s = 0.0 if self._opened is None else self._opened.passed_s()
         self._strays_s = [at_s for at_s in self._strays_s if now_s - at_s < STRAY_S_MAX]
         return Failure(
             fatal=error.fatal(),

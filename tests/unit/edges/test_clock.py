@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 
-from scorer.edges.clock import SystemClock
+import pytest
+
+from scorer.edges.clock import Stopwatch, SystemClock
 
 
 def test_now_is_the_wall_clock_in_whole_milliseconds() -> None:
@@ -26,3 +28,11 @@ def test_sleeping_takes_milliseconds() -> None:
     before = clock.ticks_ms()
     clock.sleep(20)
     assert 19.9 <= clock.ticks_ms() - before < 5000
+
+
+@pytest.mark.parametrize(("ticks_s", "wall_s", "passed_s"), [(1.0, 1.0, 1.0), (1.0, 20.0, 20.0), (20.0, -60.0, 20.0)])
+def test_a_stopwatch_goes_on_while_the_machine_is_suspended_and_never_back(
+    ticks_s: float, wall_s: float, passed_s: float
+) -> None:
+    began = Stopwatch(time.monotonic() - ticks_s, time.time() - wall_s)
+    assert began.passed_s() == pytest.approx(passed_s, abs=0.5)

@@ -1,10 +1,12 @@
-"""Which of the client's own words leave a transaction in doubt."""
+"""Which of the client's own words leave a transaction in doubt, and what is told after a fence."""
 
 from __future__ import annotations
 
 import pytest
 
-from scorer.edges.kafka.transactions import left_in_doubt
+from scorer.core.errors import FencedError
+from scorer.core.transactions import left_in_doubt
+from scorer.edges.kafka.transactions import KafkaTransactions
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,14 @@ def test_a_request_without_answer_and_a_connection_that_broke_leave_a_doubt(text
 )
 def test_a_broker_that_was_never_reached_leaves_none(text: str) -> None:
     assert not left_in_doubt(text)
+
+
+def transactions() -> KafkaTransactions:
+    return KafkaTransactions({"transaction.timeout.ms": 10_000}, "events", lambda *_: None)
+
+
+def test_whoever_waits_for_deliveries_after_a_fence_is_told_of_it() -> None:
+    fenced = transactions()
+    fenced._fenced = True
+    with pytest.raises(FencedError):
+        fenced.poll(100)
