@@ -28,7 +28,7 @@ import numpy as np
 from bench.account import decoder
 from bench.contenders import Contender, running, scorer
 from bench.load import Load, fill, make_load, pace
-from bench.machine import machine, prepare
+from bench.machine import BROKER, machine, prepare
 from bench.measure import cpu_s, memory_peak_mb
 from bench.plan import PARTITIONS
 from bench.readers import Progress, receive
@@ -61,7 +61,10 @@ def main() -> int:
     prepare()
     found = Found()
     load = make_load("lead", min(POOL, max(sizes)))
-    with tempfile.TemporaryDirectory(prefix="bench-") as name, running_kafka(Path(name) / "kafka", say=_say) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as name,
+        running_kafka(Path(name) / "kafka", jvm=BROKER, say=_say) as server,
+    ):
         for size in sizes:
             for number in range(1, runs + 1):
                 last = size == sizes[-1] and number == runs
