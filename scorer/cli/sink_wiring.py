@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from scorer.cli.lanes import in_lane
-from scorer.cli.rollout_wiring import group_of
+from scorer.cli.lanes import in_lane, lane_of
+from scorer.cli.replay_plan import begun_by
+from scorer.cli.rollout_wiring import group_of, read_entries
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.status import Patience, patience, status_server, told_status
 from scorer.cli.stopping import end_in_time, stopped_by_signals
 from scorer.cli.wiring import LIVE, open_registry, versions
 from scorer.core.letters import Author
+from scorer.core.pieces import Piece
 from scorer.core.ports import BatchLimits, Report
 from scorer.core.tables import Layout, grown, layout, table_name
 from scorer.edges.bundles import read_bundle
@@ -100,7 +102,12 @@ def run_sink(settings: Settings, plan: Plan, report: Report) -> Any:
             limits=_limits(settings),
         )
         try:
-            return _run(settings, plan, loop, Completeness(engine, names, plan.stream.from_topic), patient)
+            if not plan.once:
+                _fill(settings, plan, loop)
+                return None
+            replayed = patient(lambda: _replayed(settings, plan, registry, loop))
+            tables = Completeness(engine, names, plan.stream.from_topic)
+            return _run_once(settings, plan, loop, tables, replayed, patient)
         finally:
             sink.close()
     except StoppedError:
@@ -111,15 +118,26 @@ def run_sink(settings: Settings, plan: Plan, report: Report) -> Any:
             server.close()
 
 
-def _run(settings: Settings, plan: Plan, loop: SinkLoop, tables: Any, patient: Patience) -> Any:
-    """Runs the loop; after a bounded run asks how complete the tables are."""
-    consumer, admin = settings.kafka_for("consumer"), settings.kafka_for("admin")
-    if not plan.once:
-        _fill(settings, plan, loop)
+def _replayed(settings: Settings, plan: Plan, registry: Any, loop: SinkLoop) -> Piece | None:
+    """What of the source topic a lane was begun for; None for the live one, and where no replay stands."""
+    if not plan.lane:
         return None
+    group = lane_of(settings, plan.stream, plan.lane).group
+    begun = begun_by(read_entries(settings, registry, loop.stop, loop.report), group)
+    if loop.stop.is_set():  # then not all of them were read
+        raise StoppedError
+    return None if begun is None else begun.piece
+
+
+def _run_once(
+    settings: Settings, plan: Plan, loop: SinkLoop, tables: Any, replayed: Piece | None, patient: Patience
+) -> Any:
+    """Runs the loop to the ends as they are now, and asks how complete the tables are."""
+    consumer, admin = settings.kafka_for("consumer"), settings.kafka_for("admin")
     with TopicExtents(consumer, admin, loop.report) as topics:
         source = patient(lambda: topics.extents(plan.stream.from_topic))
-        patient(lambda: tables.note_source(source))
+        piece = replayed or Piece(source)
+        patient(lambda: tables.note_source(piece.ranges))
         found = {feed.topic: patient(partial(topics.extents, feed.topic)) for feed in loop.feeds}
         loop.ends = {
             topic: {part: high for part, (low, high) in each.items() if high > low} for topic, each in found.items()
@@ -129,7 +147,7 @@ def _run(settings: Settings, plan: Plan, loop: SinkLoop, tables: Any, patient: P
             return None
         spans = patient(tables.unknown)
         if spans:
-            empty = patient(lambda: topics.without_event(plan.stream.from_topic, spans, source))
+            empty = patient(lambda: topics.without_event(plan.stream.from_topic, spans, source, piece.means))
             patient(lambda: tables.note_skipped(empty))
         return patient(tables.totals)
 

@@ -9,6 +9,7 @@ records are taken by their own timestamps.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -80,6 +81,20 @@ class Piece:
     def left(self, committed: Mapping[int, int]) -> int:
         """How many offsets are left, as the group has committed."""
         return sum(max(0, end - max(first, committed.get(p, first))) for p, (first, end) in self.ranges.items())
+
+    def means(self, partition: int, offset: int, timestamp_ms: int) -> bool:
+        """Whether a record is in it; `rows` says the same of a batch."""
+        first, end = self.ranges.get(partition, (0, 0))
+        if self.positions is not None:
+            own = self.positions.get(partition, ())
+            at = bisect_left(own, offset)
+            if own[at : at + 1] != (offset,):
+                return False
+        return (
+            first <= offset < end
+            and (self.since_ms is None or timestamp_ms >= self.since_ms)
+            and (self.until_ms is None or timestamp_ms < self.until_ms)
+        )
 
     def rows(self, batch: RecordBatch) -> Rows:
         """Which records of a batch are in it, ascending."""

@@ -76,7 +76,7 @@ def past(kafka: str, registry: str, tmp_path_factory: pytest.TempPathFactory) ->
         delete_topics(kafka, *(names & there(kafka)))
 
 
-LANES = ("whole", "killed", "ids", "places", "since", "pieces", "two", "many", "half")
+LANES = ("whole", "killed", "ids", "places", "since", "pieces", "two", "many", "half", "some", "three", "early")
 
 
 def there(kafka: str) -> set[str]:
@@ -106,6 +106,10 @@ def once(records: list[Record]) -> set[tuple[int, int]]:
     found = [place(each) for each in records]
     assert len(set(found)) == len(found), "an event was scored twice"
     return set(found)
+
+
+def at(ms: int) -> str:
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(ms / 1000))}.{ms % 1000:03d}"
 
 
 def everything(past: Past) -> list[str]:
@@ -182,10 +186,8 @@ def test_single_predictions_are_replayed_by_their_ids_and_single_records_by_thei
 
 
 def test_a_range_of_time_is_that_of_the_records_and_one_bundle_scores_all_of_it(past: Past) -> None:
-    since = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(past.middle_ms / 1000)) + f".{past.middle_ms % 1000:03d}"
-    second = str(past.it.folder / "lead" / "2")
-    wanted = ["--since", since, "--bundle", second]
-    past.run("replay", "lead", "--lane", "since", *wanted)
+    since, second = at(past.middle_ms), str(past.it.folder / "lead" / "2")
+    past.run("replay", "lead", "--lane", "since", "--since", since, "--bundle", second)
     lane = past.lane("since", SECOND)
     assert once(lane) == {
         place(each) for each in past.live if (each["value"] or {})["source_timestamp"] >= past.middle_ms
@@ -194,6 +196,18 @@ def test_a_range_of_time_is_that_of_the_records_and_one_bundle_scores_all_of_it(
     before = past.run("replay", "lead", "--lane", "half", "--until", since, "--since", "1d")
     assert before["records_max"] >= FIRST  # what came late is looked for among the rest
     assert len(once(past.lane("half", FIRST))) == FIRST
+
+
+def test_a_lane_in_sql_is_complete_once_it_holds_what_its_replay_was_for(past: Past) -> None:
+    (past.it.folder / "three.txt").write_text("0:3\n0:4\n0:90\n", "utf-8")
+    for lane, events, *wanted in (
+        ("some", 10, "--offsets", "1:10-20"),
+        ("three", 3, "--positions", "three.txt"),
+        ("early", FIRST, "--since", "1d", "--until", at(past.middle_ms)),
+    ):
+        past.run("replay", "lead", "--lane", lane, *wanted)
+        said = past.run("sink", "sql", "lead", "--lane", lane, "--once", "--url", f"sqlite:///{lane}.db")
+        assert (said["complete"], said["events"], said["scored"]) == (True, events, events)
 
 
 def test_a_dry_run_says_what_and_how_long_and_writes_nothing(past: Past) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -23,10 +23,12 @@ OFFSETS_MAX = 200_000
 """How many offsets are looked up at most; the rest stays unexplained until the next time."""
 NEAR_MAX = 5_000
 """Offsets between two that are looked up, up to which reading on is cheaper than beginning anew."""
-EXPIRED, TOMBSTONE, NO_RECORD = "expired", "tombstone", "no_record"
+EXPIRED, TOMBSTONE, NO_RECORD, NOT_REPLAYED = "expired", "tombstone", "no_record", "not_replayed"
 
 Span = tuple[int, int, int]
 """Partition, first offset, and the offset behind the last."""
+Meant = Callable[[int, int, int], bool]
+"""Whether the record at a partition and offset, with this timestamp in ms, is to be scored."""
 
 
 class TopicExtents:
@@ -99,14 +101,16 @@ class TopicExtents:
         return {number: found[number] if found[number] >= 0 else end for number, end in ends.items()}
 
     def without_event(
-        self, topic: str, spans: Sequence[Span], extents: Mapping[int, tuple[int, int]]
+        self, topic: str, spans: Sequence[Span], extents: Mapping[int, tuple[int, int]], meant: Meant
     ) -> list[tuple[Span, str]]:
-        """Which of these offsets hold no event, and why: expired, tombstone, or no_record (a marker, or compacted).
+        """Which of these offsets hold no event, and why: expired, tombstone, no_record (a marker, or compacted), or
+        not_replayed.
 
         Args:
             topic: it.
             spans: those of one partition ascend.
             extents: partition to its first offset and the one behind the last.
+            meant: of a lane, what its replay was for; else all there is.
 
         Returns:
             what was found within READ_S_MAX; the rest stays unexplained until the next time.
@@ -132,12 +136,14 @@ class TopicExtents:
         for gaps in _together(asked):
             if time.monotonic() > until_s:
                 break
-            heard |= self._look(topic, gaps, until_s, found)
+            heard |= self._look(topic, gaps, until_s, meant, found)
         if not heard:
             raise TransientError(f"nothing of {topic} came within {READ_S_MAX:.0f} s")
-        return found
+        return _runs(found)
 
-    def _look(self, topic: str, gaps: Sequence[Span], until_s: float, found: list[tuple[Span, str]]) -> bool:
+    def _look(
+        self, topic: str, gaps: Sequence[Span], until_s: float, meant: Meant, found: list[tuple[Span, str]]
+    ) -> bool:
         """Reads once through gaps of one partition, adding what is found. Returns whether anything came."""
         ahead = deque(gaps)
         partition, at, _ = gaps[0]
@@ -156,7 +162,9 @@ class TopicExtents:
             found += _taken(ahead, at, offset, NO_RECORD)
             if error is not None:
                 break
-            found += _taken(ahead, offset, offset + 1, TOMBSTONE if message.value() is None else None)
+            there = meant(partition, offset, message.timestamp()[1])
+            why = TOMBSTONE if message.value() is None else None if there else NOT_REPLAYED
+            found += _taken(ahead, offset, offset + 1, why)
             at = offset + 1
         return heard
 
@@ -181,6 +189,17 @@ def _together(spans: Sequence[Span]) -> Iterator[list[Span]]:
         near.append(each)
     if near:
         yield near
+
+
+def _runs(found: Sequence[tuple[Span, str]]) -> list[tuple[Span, str]]:
+    """The same with neighbours of one reason as one."""
+    runs: list[tuple[Span, str]] = []
+    for (partition, first, end), reason in found:
+        if runs and runs[-1][1] == reason and runs[-1][0][::2] == (partition, first):
+            runs[-1] = (partition, runs[-1][0][1], end), reason
+        else:
+            runs.append(((partition, first, end), reason))
+    return runs
 
 
 def _taken(gaps: deque[Span], first: int, end: int, reason: str | None) -> Iterator[tuple[Span, str]]:

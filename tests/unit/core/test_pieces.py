@@ -91,6 +91,8 @@ def meant(asked: Asked, place: Place, stamp: int) -> bool:
 def test_the_rows_that_are_taken_are_those_of_which_all_that_was_asked_holds(topic: Topic, asked: Asked) -> None:
     whole, piece = batch(topic), made(asked, topic)
     rows = piece.rows(whole).tolist()
+    columns = (whole.partitions.tolist(), whole.offsets.tolist(), whole.timestamps.tolist())
+    assert rows == [row for row, record in enumerate(zip(*columns, strict=True)) if piece.means(*record)]
     taken = [(int(whole.partitions[row]), int(whole.offsets[row])) for row in rows]
     assert rows == sorted(rows)
     late = dict.fromkeys(PARTITIONS, OFFSET_MAX)  # behind it, a record is later than was allowed for

@@ -9,10 +9,14 @@ import pytest
 
 from scorer.core.errors import TransientError
 from scorer.edges.kafka import extents
-from scorer.edges.kafka.extents import EXPIRED, TOMBSTONE, TopicExtents
+from scorer.edges.kafka.extents import EXPIRED, NOT_REPLAYED, TOMBSTONE, TopicExtents
 from tests.unit.edges.mock_cluster import Cluster
 
 GAPS = 600
+
+
+def everything(*_: int) -> bool:
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,7 @@ def test_hundreds_of_gaps_of_one_offset_take_no_time_for_each(cluster: Cluster, 
     cluster.send(topic, *[b"event", None] * GAPS)
     asked = [(0, at, at + 1) for at in range(1, 2 * GAPS, 2)]
     began_s = time.monotonic()
-    found = topics.without_event(topic, asked, {0: (0, 2 * GAPS)})
+    found = topics.without_event(topic, asked, {0: (0, 2 * GAPS)}, everything)
     assert time.monotonic() - began_s < 10
     assert found == [(span, TOMBSTONE) for span in asked]
 
@@ -39,15 +43,27 @@ def test_hundreds_of_gaps_of_one_offset_take_no_time_for_each(cluster: Cluster, 
 def test_offsets_that_were_not_asked_for_are_not_told_of(cluster: Cluster, topics: TopicExtents) -> None:
     topic = cluster.topic()
     cluster.send(topic, b"0", None, None, b"3", None, b"5", None)
-    found = topics.without_event(topic, [(0, 0, 2), (0, 4, 6), (1, 0, 3)], {0: (0, 7), 1: (0, 0)})
+    found = topics.without_event(topic, [(0, 0, 2), (0, 4, 6), (1, 0, 3)], {0: (0, 7), 1: (0, 0)}, everything)
     assert found == [((0, 1, 2), TOMBSTONE), ((0, 4, 5), TOMBSTONE)]
 
 
 def test_what_has_expired_is_told_from_what_is_there(cluster: Cluster, topics: TopicExtents) -> None:
     topic = cluster.topic()
     cluster.send(topic, b"0", b"1", b"2", None)
-    found = topics.without_event(topic, [(0, 0, 4)], {0: (2, 4)})
+    found = topics.without_event(topic, [(0, 0, 4)], {0: (2, 4)}, everything)
     assert found == [((0, 0, 2), EXPIRED), ((0, 3, 4), TOMBSTONE)]
+
+
+def test_what_a_replay_left_out_is_told_of_as_runs(cluster: Cluster, topics: TopicExtents) -> None:
+    topic = cluster.topic()
+    cluster.send(topic, b"0", b"1", None, b"3", b"4", b"5")
+    found = topics.without_event(topic, [(0, 0, 6)], {0: (0, 6)}, lambda _, offset, __: offset == 4)
+    assert found == [
+        ((0, 0, 2), NOT_REPLAYED),
+        ((0, 2, 3), TOMBSTONE),
+        ((0, 3, 4), NOT_REPLAYED),
+        ((0, 5, 6), NOT_REPLAYED),
+    ]
 
 
 def test_what_was_found_within_the_time_is_told_and_the_rest_is_left_for_the_next(
@@ -57,7 +73,7 @@ def test_what_was_found_within_the_time_is_told_and_the_rest_is_left_for_the_nex
     cluster.send(topic, None, b"1", None)
     monkeypatch.setattr(extents, "READ_S_MAX", 2.0)
     # Of a partition that is not there nothing comes.
-    found = topics.without_event(topic, [(0, 0, 3), (9, 0, 3)], {0: (0, 3), 9: (0, 3)})
+    found = topics.without_event(topic, [(0, 0, 3), (9, 0, 3)], {0: (0, 3), 9: (0, 3)}, everything)
     assert found == [((0, 0, 1), TOMBSTONE), ((0, 2, 3), TOMBSTONE)]
 
 
@@ -65,4 +81,4 @@ def test_no_answer_at_all_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extents, "READ_S_MAX", 1.0)
     nobody = {"bootstrap.servers": "127.0.0.1:1"}
     with TopicExtents(nobody, nobody, lambda *_: None) as away, pytest.raises(TransientError, match="within 1 s"):
-        away.without_event("events", [(0, 0, 3)], {0: (0, 3)})
+        away.without_event("events", [(0, 0, 3)], {0: (0, 3)}, everything)
