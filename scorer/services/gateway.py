@@ -146,14 +146,23 @@ class Follower:
                     self._take(batch)
                 now_ms = self.clock.ticks_ms()
                 came_ms = now_ms if batches else came_ms
-                if not batches and now_ms >= look_ms:
-                    if self.look() != topics:
+                if now_ms >= look_ms:
+                    if self._others(topics, coming=bool(batches)):
                         self.report("gateway.topics_changed", {})
                         return
                     look_ms = self.clock.ticks_ms() + LOOK_EVERY_MS
                 self._tell_state(now_ms - came_ms > QUIET_MS)
         finally:
             reader.close()
+
+    def _others(self, topics: Mapping[str, tuple[str, int]], coming: bool) -> bool:
+        """Whether the topics are others by now. While records come, not being able to look is no outage."""
+        try:
+            return self.look() != topics
+        except TransientError:
+            if not coming:
+                raise
+            return False
 
     def _begin(self, topics: Mapping[str, tuple[str, int]]) -> Reader:
         """Opens a reader at the stored positions, and drops what is kept of topics that are not the ones it is of."""

@@ -7,11 +7,13 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+import numpy as np
 import pytest
 
 from scorer.core.answers import Kind, Positions, Reading
 from scorer.core.errors import ConfigError, HaltError, TransientError
-from scorer.core.records import RecordBatch
+from scorer.core.ports import Clock
+from scorer.core.records import Closed, RecordBatch
 from scorer.core.state import State, Status
 from scorer.edges.clock import SystemClock
 from scorer.edges.latest_store import Keep, LatestStore
@@ -78,6 +80,46 @@ class Topic:
         pass
 
 
+class BusyTopic(Topic):
+    """Records come without a pause, and each turn takes a second of its own clock."""
+
+    ms = 0.0
+    shut: Exception | None = None
+    looks = 0
+
+    def look(self) -> Mapping[str, tuple[str, int]]:
+        self.looks += 1
+        if self.looks > 1 and self.shut is not None:
+            raise self.shut
+        return super().look()
+
+    def read(self, _: int, __: int) -> list[RecordBatch]:
+        self.bounds_ = {("t.k", 0): (0, 100)}
+        self.ms += 1_000
+        self.turns += 1
+        if self.turns == 5:
+            self.partitions = 2
+        if self.turns == 45:
+            self.stop.set()
+        return [erasures(self.turns)]
+
+    def ticks_ms(self) -> float:
+        return self.ms
+
+    def now_ms(self) -> int:
+        return int(self.ms)
+
+    def sleep(self, ms: float) -> None:
+        self.ms += ms
+
+
+def erasures(*offsets: int) -> RecordBatch:
+    """Records without a value at these offsets of the one partition."""
+    n = len(offsets)
+    columns = np.zeros(n, np.int32), np.array(offsets, np.int64), np.zeros(n, np.int64)
+    return RecordBatch(KIND.topic, *columns, [None] * n, [b"who"] * n, [None] * n, Closed.IDLE)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[LatestStore]:
     made = LatestStore(tmp_path / "store", Keep(100, 10**9))
@@ -85,9 +127,11 @@ def store(tmp_path: Path) -> Iterator[LatestStore]:
     made.close()
 
 
-def follow(store: LatestStore, topic: Topic, look: Any = None) -> tuple[Follower, Heard, list[str]]:
+def follow(
+    store: LatestStore, topic: Topic, look: Any = None, clock: Clock | None = None
+) -> tuple[Follower, Heard, list[str]]:
     """Runs a follower until the topic's reader stops it."""
-    heard, said, clock = Heard(), [], SystemClock()
+    heard, said, clock = Heard(), [], clock or SystemClock()
 
     def report(event: str, fields: Mapping[str, Any]) -> None:
         said.append(event)
@@ -107,10 +151,12 @@ def follow(store: LatestStore, topic: Topic, look: Any = None) -> tuple[Follower
         status=Status(lambda state, _: said.append(state.value)),
         stop=topic.stop,
     )
-    thread = Thread(target=follower.run)
-    thread.start()
-    thread.join(20)
-    assert not thread.is_alive()
+    threads = [Thread(target=each) for each in (follower.run, writing.run)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
     return follower, heard, said
 
 
@@ -156,6 +202,24 @@ def test_outages_and_lost_positions_are_waited_out_and_reading_begins_again(stor
     assert len(heard.begun_with) == 4
     assert said.count("neighbour.waiting") == 3
     assert State.WAITING in said
+
+
+def test_partitions_that_are_added_are_found_also_while_records_come_without_a_pause(store: LatestStore) -> None:
+    topic = BusyTopic(Event())
+    _, heard, said = follow(store, topic, clock=topic)
+    assert said.count("gateway.topics_changed") == 1
+    assert len(heard.begun_with) == 2
+    assert topic.looks <= 6
+
+
+def test_what_comes_is_read_on_while_the_topics_cannot_be_looked_at(store: LatestStore) -> None:
+    topic = BusyTopic(Event())
+    topic.shut = TransientError("no broker answers")
+    _, heard, said = follow(store, topic, clock=topic)
+    assert topic.looks > 2
+    assert len(heard.begun_with) == 1
+    assert [number for number in heard.numbers if number > 0] == list(range(1, 46))
+    assert "neighbour.waiting" not in said
 
 
 def test_a_topic_that_was_never_there_ends_the_gateway_with_what_to_do(store: LatestStore) -> None:
