@@ -175,12 +175,17 @@ def _document(entry: Entry) -> dict[str, Any]:
 def _line(entry: Entry) -> str:
     from scorer.cli.times import time_text
     from scorer.core.deployments import Intent
-    from scorer.core.replays import REPLAY, Replay
+    from scorer.core.replays import PROMOTION, PROMOTION_BEGUN, REPLAY_DONE, Replay
 
+    other = {
+        REPLAY_DONE: "is complete",
+        PROMOTION_BEGUN: "begins to be copied to the live topic",
+        PROMOTION: "was copied to the live topic",
+    }
     head = f"{time_text(entry.said_ms)}  {entry.stream}"
     if isinstance(entry, Replay):
-        if entry.kind != REPLAY:
-            return f"{head}  lane {entry.lane} was copied to the live topic, by {entry.who}"
+        if entry.kind in other:
+            return f"{head}  lane {entry.lane} {other[entry.kind]}, by {entry.who}"
         model = "{}/{}".format(*entry.model[:2]) if entry.model[2] else "what was live"
         return f"{head}  replay into lane {entry.lane} with {model}, by {entry.who}: {entry.asked}"
     head += f"  {_named(entry.bundle)}"

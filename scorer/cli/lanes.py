@@ -12,7 +12,7 @@ from scorer.cli.rollout_wiring import group_of
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.wiring import LIVE, subject
 from scorer.core.errors import ConfigError, TransientError
-from scorer.core.pieces import Span
+from scorer.core.pieces import Piece, Span
 from scorer.core.ports import Report
 from scorer.edges.kafka.admin import KafkaAdmin
 from scorer.edges.kafka.extents import TopicExtents
@@ -89,15 +89,16 @@ def open_lane(settings: Settings, lane: Lane, registry: Any, report: Report) -> 
 
 
 def begin_group(
-    settings: Settings, group: str, topic: str, starts: Mapping[int, int], filled: Callable[[], bool], report: Report
-) -> dict[int, int]:
-    """Gives a group its positions where it has none yet. Returns what it has.
-
-    Args:
-        settings, report: the surroundings.
-        group, topic: whose positions, in what.
-        starts: partition to the first offset.
-        filled: whether the group has written already, so that it had positions.
+    settings: Settings,
+    group: str,
+    topic: str,
+    piece: Piece,
+    report: Report,
+    *,
+    filled: Callable[[], bool],
+    done: bool = False,
+) -> int:
+    """Gives a group its positions where it has none yet. Returns how many offsets it has not passed; see left_of.
 
     Raises:
         ConfigError: it had positions, and they are gone.
@@ -105,19 +106,38 @@ def begin_group(
     """
     groups = KafkaGroups(settings.kafka_for("admin"), report)
 
-    def begun() -> dict[int, int]:
+    def begun() -> int:
         there = groups.committed(group, topic)
-        if starts.keys() <= there.keys():
-            return there
-        if there or filled():
-            raise ConfigError(
-                f"group {group} has lost its positions (offsets.retention.minutes), so nobody knows how far it was: "
-                "begin again under another name"
-            )
-        groups.put(group, topic, starts)
-        return dict(starts)
+        left = left_of(group, piece, there, filled=filled, done=done)
+        if left and not there:
+            groups.put(group, topic, piece.starts)
+        return left
 
     return wait_out(begun, Event(), lambda *_: None, ATTEMPTS_MAX)
+
+
+def left_of(
+    group: str, piece: Piece, committed: Mapping[int, int], *, filled: Callable[[], bool], done: bool = False
+) -> int:
+    """How many offsets of a piece a group has not passed.
+
+    Args:
+        group: its name.
+        piece: what it has to pass.
+        committed: its positions.
+        filled: whether it has written already, so that it had positions.
+        done: whether it is written down that it has passed all.
+
+    Raises:
+        ConfigError: it had positions, and they are gone, so that nobody knows.
+    """
+    gone = not piece.starts.keys() <= committed.keys() and (bool(committed) or filled())
+    if gone and not done:
+        raise ConfigError(
+            f"group {group} has lost its positions (offsets.retention.minutes), so nobody knows how far it was: "
+            "begin again with another lane"
+        )
+    return 0 if gone else piece.left(committed)
 
 
 def has_records(settings: Settings, topic: str, report: Report) -> bool:

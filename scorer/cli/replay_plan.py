@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
@@ -19,7 +19,7 @@ from scorer.core.errors import ConfigError
 from scorer.core.letters import Place
 from scorer.core.pieces import Asked, Piece, parse_spans, places_of_ids
 from scorer.core.ports import Report
-from scorer.core.replays import REPLAY, Replay
+from scorer.core.replays import REPLAY, Replay, noted
 from scorer.edges.bundles import read_bundle
 from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.admin import KafkaAdmin
@@ -130,12 +130,6 @@ def _places(wish: Wish, topic: str) -> frozenset[Place] | None:
     return frozenset(found)
 
 
-def begun_by(entries: Iterable[Entry], group: str) -> Replay | None:
-    """The replay of a group, if it was begun: of two the first counts."""
-    found = (each for each in entries if isinstance(each, Replay) and each.kind == REPLAY and each.group == group)
-    return next(found, None)
-
-
 def plan_of(
     settings: Settings, lane: Lane, request: Request, entries: Sequence[Entry], registry: Any, report: Report
 ) -> Plan:
@@ -145,7 +139,7 @@ def plan_of(
         ConfigError, ContractError: it cannot be done like this; what to do.
         TransientError: a neighbour does not answer.
     """
-    topic, begun = lane.live.from_topic, begun_by(entries, lane.group)
+    topic, begun = lane.live.from_topic, noted(entries, REPLAY, lane.group)
     notes: list[str] = []
     if begun is not None:
         _same(lane, request, begun)

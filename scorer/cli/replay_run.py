@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
 from typing import Any
@@ -16,13 +16,14 @@ from scorer.cli.progress import progress
 from scorer.cli.replay_plan import Plan, Wish, plan_of, understood, write_down
 from scorer.cli.replay_view import plan_document
 from scorer.cli.replay_wiring import Told, live_lag, measured_per_s, run
-from scorer.cli.rollout_wiring import read_entries
+from scorer.cli.rollout_wiring import publish_entry, read_entries, whoami
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.stopping import stopped_by_signals
 from scorer.cli.wiring import open_registry
 from scorer.cli.worker import SUPERVISED
 from scorer.core.errors import ConfigError, TransientError
 from scorer.core.ports import Report
+from scorer.core.replays import REPLAY_DONE, noted
 from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.groups import KafkaGroups
 from scorer.edges.machine import end_with_parent
@@ -104,13 +105,18 @@ def run_job(job: Job, announce: Callable[[dict[str, Any]], None], report: Report
         announce(document)
     open_lane(settings, lane, registry, report)
     filled = partial(has_records, settings, lane.stream.to_topic, report)
-    there = begin_group(settings, lane.group, job.stream.from_topic, plan.piece.starts, filled, report)
-    told, left, began_ms = progress(clock, "offsets"), plan.piece.left(there), clock.ticks_ms()
+    done = noted(entries, REPLAY_DONE, lane.group) is not None
+    topic = job.stream.from_topic
+    left = begin_group(settings, lane.group, topic, plan.piece, report, filled=filled, done=done)
+    told, began_ms = progress(clock, "offsets"), clock.ticks_ms()
     if left and job.processes > 1:
         _spread(job, lane, plan, told, stop)
     elif left:
         _score(job, lane, plan, (lambda *_: None) if job.joins else told, stop, report)
     seconds = (clock.ticks_ms() - began_ms) / 1000
+    if not done and not job.joins:  # Kafka forgets its group's positions after some days
+        ended = replace(plan.replay, kind=REPLAY_DONE, who=whoami(), said_ms=clock.now_ms(), number=-1)
+        publish_entry(settings, ended, registry, report)
     rejected = has_records(settings, lane.stream.dead_letters, report)
     went = {"complete": True, "offsets_now": left, "seconds": seconds, "rate_per_s": left / max(seconds, 0.001)}
     return document | went | {"rejected": rejected}

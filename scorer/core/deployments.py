@@ -17,7 +17,7 @@ import fastavro
 import numpy as np
 
 from scorer.core.records import RecordBatch, Rows
-from scorer.core.replays import PROMOTION, REPLAY, Replay, fields_of, replay_of
+from scorer.core.replays import KINDS, Replay, fields_of, replay_of
 from scorer.core.schema import WriterSchema
 from scorer.core.wire import prefix
 
@@ -132,7 +132,7 @@ def entry_of(record: Mapping[str, Any], number: int) -> Entry:
     Raises:
         KeyError: it is of a kind that this version does not know.
     """
-    if record["kind"] in (REPLAY, PROMOTION):
+    if record["kind"] in KINDS:
         return replay_of(record, number)
     if record["kind"] not in (INTENT, ACTIVATED):
         raise KeyError(record["kind"])

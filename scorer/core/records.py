@@ -85,6 +85,11 @@ class RecordBatch:
             self.closed,
         )
 
+    def behind(self, reached: Mapping[int, int]) -> RecordBatch:
+        """Those records alone that are not below the next offset of their partition, where it has one here."""
+        floors = np.array([reached.get(partition, 0) for partition in self.partitions.tolist()], dtype=np.int64)
+        return self.take(np.flatnonzero(self.offsets >= floors))
+
     @cached_property
     def next_offsets(self) -> Mapping[int, int]:
         """Per partition the next offset to read once this batch is done. Asked for in four places for each batch."""

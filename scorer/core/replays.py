@@ -1,18 +1,21 @@
 """Replays as they stand on the topic of deployments: what a lane was filled with, so that any process goes on with it.
 
-A replay is written down before its first record is scored; of two of one group the first counts. A promotion is
-written down when the lane has been copied to the live topic, whole.
+A replay is written down before its first record is scored; of two of one group the first counts. It is written down
+once more when all is scored, and a promotion before its first record is copied: Kafka forgets a group's positions after
+some days, and then these alone say how far it was. A promotion is written down when the lane has been copied, whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from scorer.core.pieces import Piece
 
-REPLAY, PROMOTION = "replay", "promotion"
+REPLAY, REPLAY_DONE = "replay", "replay_done"
+PROMOTION_BEGUN, PROMOTION = "promotion_begun", "promotion"
+KINDS = frozenset({REPLAY, REPLAY_DONE, PROMOTION_BEGUN, PROMOTION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Replay:
     """A piece of a topic goes through a stream's models once more, or a lane to the live topic.
 
     Attributes:
-        kind: REPLAY or PROMOTION.
+        kind: one of KINDS.
         group: the consumer group that does it, no stream's own.
         stream: its name.
         lane: where the predictions go, or come from.
@@ -47,6 +50,12 @@ class Replay:
     source_topic_id: str
     piece: Piece
     number: int = -1
+
+
+def noted(entries: Iterable[object], kind: str, group: str) -> Replay | None:
+    """What was written down first of this kind and group, or None."""
+    found = (each for each in entries if isinstance(each, Replay) and (each.kind, each.group) == (kind, group))
+    return next(found, None)
 
 
 def fields_of(replay: Replay) -> dict[str, Any]:

@@ -49,18 +49,20 @@ class StoreReader:
         recent = (
             f"SELECT {COLUMNS}, seq FROM log WHERE kind = ? AND entity = ? ORDER BY seq DESC LIMIT {EVENT_ROWS_MAX}"  # noqa: S608
         )
-        wanted = f"SELECT {COLUMNS} FROM ({recent}) WHERE event_id = ? ORDER BY seq DESC"  # noqa: S608
+        wanted = f"SELECT {COLUMNS} FROM ({recent}) WHERE event_id = ? AND body NOTNULL ORDER BY seq DESC"  # noqa: S608
         return self._one(wanted, kind, entity, event_id)
 
     def recent(self, kind: str, rows_max: int) -> list[bytes]:
         """Bodies of the latest logged predictions of a kind."""
-        found = self._db.execute("SELECT body FROM log WHERE kind = ? ORDER BY seq DESC LIMIT ?", (kind, rows_max))
+        wanted = "SELECT body FROM log WHERE kind = ? AND body NOTNULL ORDER BY seq DESC LIMIT ?"
+        found = self._db.execute(wanted, (kind, rows_max))
         return [body for (body,) in found]
 
     def back(self, kind: str, entity: str | None, rows: int, positions: Positions) -> Positions:
-        """The positions from which on so many logged answers are to come, at most these."""
+        """The positions from which on so many logged predictions are to come, at most these."""
         where, names = _whose(kind, entity)
-        found = self._db.execute(f"SELECT part, place FROM log WHERE {where} ORDER BY seq DESC LIMIT ?", (*names, rows))  # noqa: S608
+        wanted = f"SELECT part, place FROM log WHERE {where} AND body NOTNULL ORDER BY seq DESC LIMIT ?"  # noqa: S608
+        found = self._db.execute(wanted, (*names, rows))
         started = dict(positions)
         for part, place in found:
             started[part] = min(place, started.get(part, place))

@@ -1,8 +1,9 @@
 """The latest prediction per entity, a recent log and the positions behind them, in one SQLite file (WAL).
 
 Guarantees: answers and positions are written in one transaction, so a restart goes on exactly where the file ends; an
-older prediction never replaces a newer one; an erased entity is overwritten on disk (secure_delete), in the latest ones
-and in the log. The file is a cache: it can be deleted at any time and is built again from the topics.
+older prediction never replaces a newer one; an erased entity's predictions are overwritten on disk (secure_delete), in
+the latest ones and in the log. The log notes the erasure itself, by id, until it is cut so far. The file is a cache: it
+can be deleted at any time and is built again from the topics.
 
 One `LatestStore` writes, for any thread; any number of `StoreReader` (latest_reader.py) read meanwhile, each for one.
 """
@@ -161,6 +162,7 @@ class LatestStore:
             rows = []
             for table in ("latest", "log"):
                 self._db.execute(f"DELETE FROM {table} WHERE kind = ? AND entity = ?", (answer.kind, answer.entity))  # noqa: S608
+            self._db.execute(_LOG, (*_row(answer), now_ms))  # so that readers who were away are told of it
         self._insert(rows, now_ms)
 
     def _insert(self, rows: list[tuple[Any, ...]], now_ms: int) -> None:

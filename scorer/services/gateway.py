@@ -146,8 +146,8 @@ class Follower:
                     self._take(batch)
                 now_ms = self.clock.ticks_ms()
                 came_ms = now_ms if batches else came_ms
-                if not batches and now_ms >= look_ms:
-                    if self.look() != topics:
+                if now_ms >= look_ms:
+                    if self._others(topics, coming=bool(batches)):
                         self.report("gateway.topics_changed", {})
                         return
                     look_ms = self.clock.ticks_ms() + LOOK_EVERY_MS
@@ -155,9 +155,20 @@ class Follower:
         finally:
             reader.close()
 
+    def _others(self, topics: Mapping[str, tuple[str, int]], coming: bool) -> bool:
+        """Whether the topics are others by now. While records come, not being able to look is no outage."""
+        try:
+            return self.look() != topics
+        except TransientError:
+            if not coming:
+                raise
+            return False
+
     def _begin(self, topics: Mapping[str, tuple[str, int]]) -> Reader:
         """Opens a reader at the stored positions, and drops what is kept of topics that are not the ones it is of."""
-        self.writing.settle()  # else what was read of a topic that is gone would be written after it is dropped
+        self.writing.settle(
+            self._await_writer
+        )  # else what was read of a topic that is gone would be written after it is dropped
         anew = set()
         for kind in self.kinds:
             if not self.kept.begin(kind, topics[kind.topic][0]):
@@ -205,7 +216,7 @@ class Follower:
         self._next |= {(batch.topic, partition): offset for partition, offset in reading.next_offsets.items()}
         self.listener.arrived(reading, self._number)
         self.observer.read(reading, self._behind())
-        self.writing.put(reading, self._number)
+        self.writing.put(reading, self._number, self._await_writer)
 
     def _reading(self, kind: Kind, batch: RecordBatch) -> Reading:
         frames = split_frames(batch.values, VALUE_BYTES_MAX)
@@ -219,6 +230,11 @@ class Follower:
         self.status.enter(State.WAITING, waiting.why)
         self.status.beat(self.clock.ticks_ms())
         self.stop.wait(min(waiting.wait_ms, LOOK_AGAIN_MS) / 1000)
+
+    def _await_writer(self) -> None:
+        self.status.beat(self.clock.ticks_ms())
+        if self.writing.problem:
+            self.status.enter(State.WAITING, self.writing.problem)
 
     def _behind(self) -> int:
         return sum(max(0, end - self._next.get(place, 0)) for place, end in self._ends.items())

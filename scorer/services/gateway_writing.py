@@ -6,7 +6,7 @@ Guarantee: answers are written in the order in which they were read, each once; 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Condition, Event
 from typing import Protocol
@@ -20,6 +20,10 @@ LOOK_MS = 100
 UNWRITTEN_ROWS_MAX, UNWRITTEN_BYTES_MAX = 5_000, 16 << 20
 GATHER_MS = 20
 """How long the writer lets answers gather, so that a write is worth its while."""
+
+
+Turn = Callable[[], None]
+"""Called at least every LOOK_MS by who waits for the writer: a full disk may take hours."""
 
 
 class Listener(Protocol):
@@ -68,32 +72,26 @@ class Writing:
     _bytes: int = 0
     _changed: Condition = field(default_factory=Condition)
 
-    def put(self, reading: Reading, number: int) -> None:
+    def put(self, reading: Reading, number: int, turn: Turn) -> None:
         """Adds answers; waits while there is too much already.
 
         Raises:
             StoppedError: told to stop meanwhile.
         """
         with self._changed:
-            while self._rows > UNWRITTEN_ROWS_MAX or self._bytes > UNWRITTEN_BYTES_MAX:
-                if self.stop.is_set():
-                    raise StoppedError
-                self._changed.wait(LOOK_MS / 1000)
+            self._until(lambda: self._rows <= UNWRITTEN_ROWS_MAX and self._bytes <= UNWRITTEN_BYTES_MAX, turn)
             self._waiting.append((reading, number))
             self._count(reading, 1)
             self._changed.notify_all()
 
-    def settle(self) -> None:
+    def settle(self, turn: Turn) -> None:
         """Waits until all is written.
 
         Raises:
             StoppedError: told to stop meanwhile.
         """
         with self._changed:
-            while self._waiting:
-                if self.stop.is_set():
-                    raise StoppedError
-                self._changed.wait(LOOK_MS / 1000)
+            self._until(lambda: not self._waiting, turn)
 
     def run(self) -> None:
         """Writes until told to stop, then what is left, if the disk takes it."""
@@ -118,6 +116,13 @@ class Writing:
             failed, self.problem = 0, ""
             self._wrote(some, started_ms)
             self.stop.wait(GATHER_MS / 1000)
+
+    def _until(self, met: Callable[[], bool], turn: Turn) -> None:
+        while not met():
+            if self.stop.is_set():
+                raise StoppedError
+            turn()
+            self._changed.wait(LOOK_MS / 1000)
 
     def _wrote(self, some: Sequence[tuple[Reading, int]], started_ms: float) -> None:
         self.listener.written(some[-1][1])

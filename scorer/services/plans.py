@@ -31,9 +31,15 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What scores what, in the order in which it is published."""
+    """What scores what, in the order in which it is published.
+
+    Attributes:
+        parts: what can be scored now.
+        rest: what cannot yet, to be planned anew once these parts are published; offsets behind theirs.
+    """
 
     parts: list[tuple[RecordBatch, Recipe]]
+    rest: RecordBatch | None = None
 
 
 class Planner(Protocol):

@@ -25,6 +25,10 @@ ASK_MS = 1_000
 """How often the live stream's lag is asked for, at most."""
 TURNS_PER_S = 5
 """With a pace, a batch holds what may be scored in such a part of a second."""
+REST_MS_MAX = 10_000
+"""How long a share has it rest after one batch, at most; what takes longer than its part of this was a wait."""
+HOLD_AFTER_MS = 1_000
+"""A longer rest is a wait of the source, which keeps the group. Shorter ones keep what was fetched ahead."""
 SHARED_ROWS_MAX = 500
 """With a share, a batch holds no more: what live has to wait for is short."""
 
@@ -100,7 +104,7 @@ class Bounded:
     _ask_ms: float = 0.0
     _free_ms: float = 0.0
     _busy_from_ms: float | None = None
-    """Since when the worker has had a batch in hand."""
+    """Since when the worker has had a batch in hand; what it waited meanwhile is left out."""
     _yields: bool = False
 
     @property
@@ -111,13 +115,17 @@ class Bounded:
 
     def poll(self, limits: BatchLimits, idle_ms_max: int) -> RecordBatch | None:
         """See ports.Source; of the piece alone."""
+        self._end_work()
         self._look()
         if self.stop.is_set():
             return None
         if self._must_yield():
             self.source.hold(max(1, idle_ms_max))
             return None
-        left_ms = self._rest_ms()
+        left_ms = self._free_ms - self.clock.ticks_ms()
+        if left_ms > HOLD_AFTER_MS:
+            self.source.hold(max(1, idle_ms_max))
+            return None
         if left_ms > 0:
             self.clock.sleep(min(left_ms, idle_ms_max))
             return None
@@ -132,7 +140,10 @@ class Bounded:
         if self.status.state is State.HALTED:
             self.halted = HaltError(self.status.detail)
             self.stop.set()
+        began_ms = self.clock.ticks_ms()
         self.source.hold(wait_ms)
+        if self._busy_from_ms is not None:
+            self._busy_from_ms += self.clock.ticks_ms() - began_ms
 
     def commit(self, offsets: Mapping[int, int], wait: bool) -> Mapping[int, int]:
         """See ports.Source."""
@@ -234,14 +245,13 @@ class Bounded:
             self.complete = True
             self.stop.set()
 
-    def _rest_ms(self) -> float:
-        """How long nothing is to be read yet."""
-        now_ms = self.clock.ticks_ms()
+    def _end_work(self) -> None:
+        """The worker has done what it had in hand: it rests for as long as its share asks."""
         if self._busy_from_ms is not None:
+            now_ms = self.clock.ticks_ms()
             rest_ms = (now_ms - self._busy_from_ms) * (1 / self.pace.share - 1)
-            self._free_ms = max(self._free_ms, now_ms + rest_ms)
+            self._free_ms = max(self._free_ms, now_ms + min(rest_ms, REST_MS_MAX))
             self._busy_from_ms = None
-        return self._free_ms - now_ms
 
     def _must_yield(self) -> bool:
         if self.pace.live_lag_max < 0 or self.clock.ticks_ms() < self._ask_ms:

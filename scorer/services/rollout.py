@@ -233,22 +233,27 @@ class Rollout:
         raise HaltError(f"no deployment of {self.first.stream} can be served: {why}; see: scorer deployments")
 
     def _parts(self, batch: RecordBatch, after: Mapping[int, int]) -> Wait | Parts:
-        parts = parted(batch, self.history)
-        recipes = []
-        for part, bundle in parts:
+        """What of a batch can be scored now: a batch may span more bundles than are kept at a time."""
+        recipes: list[tuple[RecordBatch, Recipe]] = []
+        reached: dict[int, int] = {}
+        for part, bundle in parted(batch, self.history):
             recipe = self.bundles.ready(bundle)
             if recipe is None:
-                return self._lacking(bundle)
+                return Parts(recipes, batch.behind(reached)) if recipes else self._lacking(bundle)
             recipes.append((part, recipe))
-        for part, bundle in parts:
-            for partition in part.next_offsets:
-                first = int(part.offsets[part.partitions == partition][0])
-                scored = self._scored.setdefault(partition, Spans())
-                if not scored.starts or scored.at(first) != bundle:
-                    scored.put(first, bundle)
-        self._next.update(after)
+            reached.update(part.next_offsets)
+            self._note(part, bundle)
         self._settle(after)
         return Parts(recipes)
+
+    def _note(self, part: RecordBatch, bundle: Identity) -> None:
+        """A part is about to be scored."""
+        for partition, end in part.next_offsets.items():
+            first = int(part.offsets[part.partitions == partition][0])
+            scored = self._scored.setdefault(partition, Spans())
+            if not scored.starts or scored.at(first) != bundle:
+                scored.put(first, bundle)
+            self._next[partition] = end
 
     def _settle(self, after: Mapping[int, int]) -> None:
         """Partitions that nothing more is to come for take the short way from now on."""

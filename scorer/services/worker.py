@@ -146,17 +146,18 @@ class Worker:
         schemas = self.schemas.resolve(
             frames.groups, self.clock.ticks_ms, self.stop, lambda found: self._await(source, found.why, found.wait_ms)
         )
-        parts = None if schemas is None else self._parts(source, batch, since)
-        if schemas is None or parts is None:
-            return  # told to stop while waiting: the batch is read again by whoever comes next
-        for part, recipe in parts:
-            own = frames if part is batch else split_frames(part.values, self.limits.batch.value_bytes_max)
-            if not self._score(source, part, own, schemas, recipe=recipe, since=since):
-                return
+        left: RecordBatch | None = batch
+        while schemas is not None and left is not None:
+            planned = self._planned(source, left, since)
+            if planned is None:
+                return  # told to stop while waiting: the batch is read again by whoever comes next
+            for part, recipe in planned.parts:
+                own = frames if part is batch else split_frames(part.values, self.limits.batch.value_bytes_max)
+                if not self._score(source, part, own, schemas, recipe=recipe, since=since):
+                    return
+            left = planned.rest
 
-    def _parts(
-        self, source: Lagging, batch: RecordBatch, since: Mapping[int, int]
-    ) -> list[tuple[RecordBatch, Recipe]] | None:
+    def _planned(self, source: Lagging, batch: RecordBatch, since: Mapping[int, int]) -> Parts | None:
         """What scores what is still ours of a batch; None if told to stop before that was known."""
         began_ms = self.clock.ticks_ms()
         while not self.stop.is_set():
@@ -165,11 +166,11 @@ class Worker:
             if gone:
                 batch = batch.take(np.flatnonzero(~np.isin(batch.partitions, gone)))
                 if not len(batch):
-                    return []
+                    return Parts([])
                 continue
             step = self.rollout.plan(batch, after)
             if isinstance(step, Parts):
-                return step.parts
+                return step
             if isinstance(step, Tell):
                 self._tell(source, step.entries)
             elif self.clock.ticks_ms() - began_ms > HOLD_AFTER_MS:

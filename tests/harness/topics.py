@@ -215,6 +215,19 @@ def members(kafka: str, group: str) -> int:
     return len(described.members)
 
 
+def forget_group(kafka: str, group: str) -> None:
+    """Has Kafka forget a group once its dead are missed, as it does after offsets.retention.minutes."""
+    admin, until_s = AdminClient(_client(kafka)), time.monotonic() + WAIT_S_MAX
+    while True:
+        try:
+            admin.delete_consumer_groups([group], request_timeout=10)[group].result(10)
+        except KafkaException:
+            assert time.monotonic() < until_s
+            time.sleep(1)
+        else:
+            return
+
+
 def read_raw(kafka: str, topic: str, at_least: int = 0, wait_s_max: float = WAIT_S_MAX) -> list[Raw]:
     """Every record of a topic as it is stored, by partition and offset, by kafka-python.
 

@@ -18,7 +18,7 @@ from tests.harness.bundles import lead_bundle
 from tests.harness.claims import bits, place
 from tests.harness.events import messages, sampled
 from tests.harness.lead_stream import LeadStream, lead_stream
-from tests.harness.topics import delete_topics, read_raw, send
+from tests.harness.topics import delete_topics, forget_group, read_raw, send
 from tests.harness.workers import environment, scorer, worker
 from tests.oracle import python_reader
 from tests.oracle.record import Record
@@ -234,6 +234,19 @@ def test_processes_share_the_partitions_and_the_range_is_said_before_anything_is
     same_as_live(lane, past.live, "many")
 
 
+def kill_promotion(past: Past, lane: str) -> None:
+    """It dies in its first transaction."""
+    killed = subprocess.run(
+        [sys.executable, "-m", "scorer", "promote", "lead", lane, "--config", str(past.config)],
+        env={**environment(), "SCORER_FAILPOINT": "offsets_sent:kill:1"},
+        cwd=past.it.folder,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+
+
 def test_a_lane_is_as_the_live_topic_is_and_promoted_as_it_is(past: Past) -> None:
     from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 
@@ -244,15 +257,7 @@ def test_a_lane_is_as_the_live_topic_is_and_promoted_as_it_is(past: Past) -> Non
     assert admin.describe_configs([resource])[resource].result()["retention.ms"].value == "900000000"
     assert len(admin.list_topics(topic).topics[topic].partitions) == 4
     lane = past.lane("two", 40)
-    killed = subprocess.run(
-        [sys.executable, "-m", "scorer", "promote", "lead", "two", "--config", str(past.config)],
-        env={**environment(), "SCORER_FAILPOINT": "offsets_sent:kill:1"},
-        cwd=past.it.folder,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL
+    kill_promotion(past, "two")
     past.run("promote", "lead", "two")
     found = past.it.predictions(FIRST + SECOND + 40)
     assert len(found) == FIRST + SECOND + 40
@@ -264,7 +269,7 @@ def test_a_lane_is_as_the_live_topic_is_and_promoted_as_it_is(past: Past) -> Non
         assert (each["key"], each["value"], each["partition"]) == (twin["key"], twin["value"], twin["partition"])
     assert "promoted already" in past.run("promote", "lead", "two", code=3)
     kinds = [each["kind"] for each in past.run("deployments", "lead") if each.get("lane") == "two"]
-    assert kinds == ["replay", "promotion"]
+    assert kinds == ["replay", "replay_done", "promotion_begun", "promotion"]
 
 
 def test_a_bundle_that_cannot_be_had_is_named_before_anything_is_written(past: Past) -> None:
@@ -298,3 +303,12 @@ def test_a_flood_of_rejections_ends_a_replay_and_what_came_before_it_stays(
         assert len(once(python_reader.read_all(kafka, topics[0], registry, at_least=100, wait_s_max=60.0))) == 100
         assert len(read_raw(kafka, topics[1], 400)) == 400
         delete_topics(kafka, *topics)
+
+
+def test_what_kafka_has_forgotten_of_a_group_is_told_by_the_deployments(past: Past) -> None:
+    past.run("replay", "lead", "--lane", "old", "--offsets", "3:0-40")
+    forget_group(past.it.kafka, f"{past.it.group}.lead.replay.old")
+    assert past.run("replay", "lead", "--lane", "old")["offsets_now"] == 0
+    kill_promotion(past, "old")
+    forget_group(past.it.kafka, f"{past.it.group}.lead.promote.old")
+    assert "lost its positions" in past.run("promote", "lead", "old", code=3)

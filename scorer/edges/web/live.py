@@ -17,7 +17,7 @@ from scorer.core.answers import Answer, Kind, Mark, Positions, Reading, newest
 from scorer.edges.latest_reader import StoreReader
 from scorer.edges.web.cache import Cache
 from scorer.edges.web.events import answer_event
-from scorer.edges.web.subscriber import Subscriber
+from scorer.edges.web.subscriber import Subscriber, Subscribers
 
 T = TypeVar("T")
 
@@ -84,8 +84,7 @@ class LiveKind:
     _cache: Cache = field(init=False)
     _loading: dict[str, _Loading] = field(default_factory=dict)
     _waiters: dict[str, list[tuple[str, asyncio.Future[Answer]]]] = field(default_factory=dict)
-    _all: set[Subscriber] = field(default_factory=set)
-    _of_entity: dict[str, set[Subscriber]] = field(default_factory=dict)
+    _subscribers: Subscribers = field(default_factory=Subscribers)
 
     def __post_init__(self) -> None:
         self._cache = Cache(self.bounds.cache_rows_max, self.bounds.cache_bytes_max)
@@ -98,7 +97,7 @@ class LiveKind:
     def begin(self, epoch: str, positions: Positions, anew: bool) -> None:
         """Reading starts at these positions. `anew`: what was held is of no topic that there is."""
         if anew or epoch != self.epoch:
-            for subscriber in self.everyone():
+            for subscriber in self._subscribers.everyone():
                 subscriber.end()  # they come back with their position and are told of the gap
             for loading in self._loading.values():
                 loading.came, loading.erased = None, True
@@ -168,7 +167,7 @@ class LiveKind:
         self.waiting += 1
         try:
             logged = await self.on_disk(lambda store: store.of_event(self.kind.name, entity, event_id))
-            if logged is not None:
+            if logged is not None and not self.voids(logged):
                 return logged
             return await asyncio.wait_for(waiter, wait_s)
         except TimeoutError:
@@ -180,6 +179,15 @@ class LiveKind:
                 self._waiters[event_id] = left
             else:
                 self._waiters.pop(event_id, None)
+
+    def voids(self, logged: Answer) -> bool:
+        """Whether an answer from disk came before an erasure of its entity, which may not be written yet."""
+        place = self._erased.get(logged.entity)
+        if place is None:
+            return False
+        # Its key goes to another partition once some are added; what was read before the tail began came before.
+        floor = place.offset if logged.partition == place.partition else self._floors.get(logged.partition, 0)
+        return logged.offset < floor
 
     def join(self, subscriber: Subscriber, since: Positions) -> list[bytes] | None:
         """Subscribes from these positions on. Returns what has come since, or None if the tail begins later."""
@@ -196,22 +204,12 @@ class LiveKind:
                 chunks.append(answer_event(self.kind, answer, Mark(self.epoch, seen)))
         ahead = {p: offset for p, offset in since.items() if offset > self.next.get(p, 0)}
         subscriber.ahead = ahead or None
-        group = self._all if subscriber.entity is None else self._of_entity.setdefault(subscriber.entity, set())
-        group.add(subscriber)
+        self._subscribers.add(subscriber)
         return chunks
 
     def leave(self, subscriber: Subscriber) -> None:
         """Ends a subscription; one that never began as well."""
-        self._all.discard(subscriber)
-        group = self._of_entity.get(subscriber.entity or "")
-        if group is not None:
-            group.discard(subscriber)
-            if not group:
-                del self._of_entity[subscriber.entity or ""]
-
-    def everyone(self) -> list[Subscriber]:
-        """Whoever is joined."""
-        return [*self._all, *(each for some in self._of_entity.values() for each in some)]
+        self._subscribers.drop(subscriber)
 
     async def _load(self, entity: str, loading: _Loading) -> None:
         try:
@@ -258,11 +256,9 @@ class LiveKind:
             loading.came, loading.erased = None, True
 
     def _tell(self, answer: Answer) -> None:
-        own = self._of_entity.get(answer.entity)
-        if not self._all and not own:
-            return
-        chunk = answer_event(self.kind, answer, self.mark)
-        for subscriber in [*self._all, *(own or ())]:
+        told = self._subscribers.of(answer.entity)
+        chunk = answer_event(self.kind, answer, self.mark) if told else b""
+        for subscriber in told:
             if subscriber.ahead is None:
                 subscriber.offer(chunk)
             else:

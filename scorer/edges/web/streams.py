@@ -173,7 +173,8 @@ class StreamResponse:
             )
         for answer in page.answers:
             seen[answer.partition] = max(answer.offset + 1, seen.get(answer.partition, 0))
-            chunks.append(answer_event(self.live.kind, answer, since))
+            if not self.live.voids(answer):
+                chunks.append(answer_event(self.live.kind, answer, since))
         if page.reached is not None:
             seen.update({part: max(place, seen.get(part, 0)) for part, place in page.reached.items()})
         return b"".join(chunks)

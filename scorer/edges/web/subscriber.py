@@ -1,4 +1,4 @@
-"""One reader of a stream: a bounded queue on the event loop. A reader that is too slow is cut off, never buffered."""
+"""Readers of a kind's streams, each a bounded queue on the event loop. A slow one is cut off, never buffered."""
 
 from __future__ import annotations
 
@@ -73,3 +73,29 @@ class Subscriber:
         self._queue.clear()
         self._bytes = 0
         return joined
+
+
+@dataclass(slots=True)
+class Subscribers:
+    """Whoever reads a kind, by whose predictions they read; None is everybody's."""
+
+    _of: dict[str | None, set[Subscriber]] = field(default_factory=dict)
+
+    def add(self, subscriber: Subscriber) -> None:
+        """It is told from now on."""
+        self._of.setdefault(subscriber.entity, set()).add(subscriber)
+
+    def drop(self, subscriber: Subscriber) -> None:
+        """It is told no more; one that never was told as well."""
+        group = self._of.get(subscriber.entity, set())
+        group.discard(subscriber)
+        if not group:
+            self._of.pop(subscriber.entity, None)
+
+    def of(self, entity: str) -> list[Subscriber]:
+        """Who is to be told of an entity."""
+        return [*self._of.get(None, ()), *self._of.get(entity, ())]
+
+    def everyone(self) -> list[Subscriber]:
+        """All of them."""
+        return [each for group in self._of.values() for each in group]

@@ -18,6 +18,7 @@ import json
 import os
 import re
 import secrets
+import stat
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,9 @@ class Authority:
     report: Report
     _tokens: tuple[Token, ...] = ()
     _stamp: tuple[int, int, int] | None = None
+    """Of the file as it was read."""
+    _trouble: str = ""
+    """Why it could not be read the last time; told once."""
     _everybody: Token = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,18 +94,20 @@ class Authority:
         return token in self._tokens and (token.expires_ms is None or now_ms < token.expires_ms)
 
     def reload(self) -> None:
-        """Reads the file again if it has changed. One that cannot be read leaves the tokens as they were."""
+        """Reads the file again if it has changed, until it can be read. Meanwhile the tokens are as they were."""
         if self.path is None:
             return
-        stamp = _stamp(self.path)
+        stamp, before, self._trouble = _stamp(self.path), self._trouble, ""
         if stamp == self._stamp:
             return
-        self._stamp = stamp
         try:
             self._tokens = read_tokens(self.path)
         except ConfigError as error:
-            self.report("tokens.not_read", {"why": str(error)})
+            self._trouble = str(error)
+            if self._trouble != before:
+                self.report("tokens.not_read", {"why": self._trouble})
         else:
+            self._stamp = stamp
             self.report("tokens.read", {"tokens": len(self._tokens)})
 
 
@@ -132,10 +138,11 @@ def add_token(path: Path, name: str, scopes: Sequence[str], expires: datetime | 
     """Makes a token, adds its hash to the file (made if there is none, readable by its owner alone) and returns it.
 
     Raises:
-        ConfigError: the file cannot be read or written, or has a token of that name.
+        ConfigError: the file cannot be read or written, its owner cannot be kept, or it has a token of that name.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"a token's name has letters, digits, dots, dashes and underscores, not {name!r}")
+    path = path.resolve()  # a link stays one
     there = path.exists()
     if there and any(token.name == name for token in read_tokens(path)):
         raise ConfigError(f"{path} has a token {name} already: take another name, or delete its entry first")
@@ -148,13 +155,36 @@ def add_token(path: Path, name: str, scopes: Sequence[str], expires: datetime | 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         before = path.read_text(encoding="utf-8").rstrip("\n") + "\n\n" if there else ""
-        fresh = path.with_name(f".{path.name}.new")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(before.lstrip("\n") + "\n".join(lines) + "\n")
-        fresh.replace(path)
+        _replace(path, before.lstrip("\n") + "\n".join(lines) + "\n")
     except OSError as error:
         raise ConfigError(f"the tokens file {path} cannot be written: {error.strerror}") from error
     return token
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes a file whole, or leaves it. One that is there keeps mode and owner: its reader need not be who writes."""
+    there = path.stat() if path.exists() else None
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+            if there is not None:
+                _own(file.fileno(), path, there)
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def _own(file: int, path: Path, like: os.stat_result) -> None:
+    try:
+        os.fchown(file, like.st_uid, like.st_gid)
+    except PermissionError as error:
+        raise ConfigError(
+            f"the tokens file {path} belongs to user {like.st_uid}, group {like.st_gid}, and would not keep its owner: "
+            "run this as that user, or as root"
+        ) from error
+    os.fchmod(file, stat.S_IMODE(like.st_mode))
 
 
 def _token(entry: Any, where: str) -> Token:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scorer.core.deployments import History, encode_entry, entry_of
 from scorer.core.pieces import Piece
-from scorer.core.replays import PROMOTION, REPLAY, Replay
+from scorer.core.replays import KINDS, PROMOTION, REPLAY, Replay, noted
 from scorer.core.strict import record_decoder
 from scorer.core.wire import PREFIX_BYTES
 from tests.unit.services.deployed import deployments_schema
@@ -30,7 +30,7 @@ pieces = st.builds(
 )
 
 
-@given(pieces, st.sampled_from([REPLAY, PROMOTION]), st.sampled_from([("", "", ""), ("lead", "2", "a" * 64)]))
+@given(pieces, st.sampled_from(sorted(KINDS)), st.sampled_from([("", "", ""), ("lead", "2", "a" * 64)]))
 def test_a_replay_comes_back_from_its_bytes_as_it_was(piece: Piece, kind: str, model: tuple[str, str, str]) -> None:
     wanted = replace(REPLAYED, piece=piece, kind=kind, model=model, number=7)
     value = encode_entry(wanted, deployments_schema(), "1.0")
@@ -48,3 +48,10 @@ def test_a_replay_is_no_part_of_any_history() -> None:
     history = History(REPLAYED.group, "id")
     assert not history.apply([REPLAYED])
     assert history.wanted is None
+
+
+def test_of_two_of_one_kind_and_group_the_first_counts() -> None:
+    second, other = replace(REPLAYED, asked="--since 2d"), replace(REPLAYED, group="scorer.lead.replay.y")
+    entries = [other, replace(REPLAYED, kind=PROMOTION), REPLAYED, second]
+    assert noted(entries, REPLAY, REPLAYED.group) is REPLAYED
+    assert noted(entries, REPLAY, "scorer.lead.replay.z") is None

@@ -112,6 +112,24 @@ def test_an_erasure_takes_what_came_before_it_and_nothing_after(
     store.write([reading(erasure("secret-person", 5))], 0)
     store.write([reading(answer("neighbour", 1, 6), erasure("secret-person", 7))], 0)
     assert reader.latest("ks", "neighbour") is not None
+    assert reader.latest("ks", "secret-person") is None
+    reader.close()
+    store.close()
+    assert b'"x":10}' not in path.read_bytes()
+
+
+def test_an_erasure_itself_is_logged_until_the_log_is_cut_and_is_no_prediction(path: Path) -> None:
+    store = LatestStore(path, Keep(1_000, 1_000))
+    store.begin(KIND, "e1")
+    reader = StoreReader(path)
+    store.write([reading(answer("secret-person", 1, 0), answer("b", 2, 1), erasure("secret-person", 2))], 0)
+    page = reader.page("ks", None, Mark("e1", {0: 1}), 0, 10)
+    assert page.answers == [answer("b", 2, 1), erasure("secret-person", 2)]
+    assert reader.recent("ks", 10) == [b'"x":2}']
+    assert reader.of_event("ks", "secret-person", "") is None
+    assert reader.back("ks", None, 1, {0: 3}) == {0: 1}
+    store.write([reading(answer("c", 3, 3))], 100_000)
+    assert reader.page("ks", None, Mark("e1", {0: 2}), 0, 10).lost == {0: 3}
     reader.close()
     store.close()
     assert b"secret-person" not in path.read_bytes()

@@ -5,77 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
 
 import pytest
 
-from scorer.core.answers import Kind, Positions, Reading
+from scorer.core.answers import Reading
 from scorer.core.errors import ConfigError, HaltError, TransientError
-from scorer.core.records import RecordBatch
-from scorer.core.state import State, Status
+from scorer.core.state import State
 from scorer.edges.clock import SystemClock
 from scorer.edges.latest_store import Keep, LatestStore
-from scorer.services.gateway import Follower
-from scorer.services.gateway_writing import Writing
-from scorer.services.schemas import Schemas
-
-KIND = Kind("ks", "t.k", "id")
-
-
-class Heard:
-    """Listener and observer in one: notes what it is told."""
-
-    def __init__(self) -> None:
-        self.begun_with: list[tuple[str, dict[int, int], bool]] = []
-        self.numbers: list[int] = []
-
-    def begun(self, kind: str, epoch: str, positions: Positions, anew: bool) -> None:
-        assert kind == KIND.name
-        self.begun_with.append((epoch, dict(positions), anew))
-
-    def arrived(self, reading: Reading, number: int) -> None:
-        assert reading.kind == KIND.name
-        self.numbers.append(number)
-
-    def written(self, number: int) -> None:
-        self.numbers.append(-number)
-
-    def read(self, reading: Reading, behind: int) -> None:
-        pass
-
-    def wrote(self, rows: int, took_s: float) -> None:
-        pass
-
-
-class Topic:
-    """Stands in for Kafka: what it says of the topic, and what a reader raises."""
-
-    def __init__(self, stop: Event) -> None:
-        self.stop, self.incarnation, self.partitions = stop, "e1", 1
-        self.bounds_: dict[tuple[str, int], tuple[int, int]] = {("t.k", 0): (0, 0)}
-        self.failures: list[Exception] = []
-        self.opened: list[dict[tuple[str, int], int]] = []
-        self.turns = 0
-
-    def look(self) -> Mapping[str, tuple[str, int]]:
-        return {"t.k": (self.incarnation, self.partitions)}
-
-    def open(self, positions: Mapping[tuple[str, int], int]) -> Topic:
-        self.opened.append(dict(positions))
-        return self
-
-    def read(self, _: int, __: int) -> list[RecordBatch]:
-        self.turns += 1
-        if self.failures:
-            raise self.failures.pop(0)
-        self.stop.set()
-        return []
-
-    def bounds(self) -> Mapping[tuple[str, int], tuple[int, int]]:
-        return self.bounds_
-
-    def close(self) -> None:
-        pass
+from scorer.services.gateway_writing import UNWRITTEN_ROWS_MAX, Writing
+from tests.unit.services.gateway_world import KIND, BusyTopic, Counted, FullDisk, Heard, Topic, follow
 
 
 @pytest.fixture
@@ -83,35 +22,6 @@ def store(tmp_path: Path) -> Iterator[LatestStore]:
     made = LatestStore(tmp_path / "store", Keep(100, 10**9))
     yield made
     made.close()
-
-
-def follow(store: LatestStore, topic: Topic, look: Any = None) -> tuple[Follower, Heard, list[str]]:
-    """Runs a follower until the topic's reader stops it."""
-    heard, said, clock = Heard(), [], SystemClock()
-
-    def report(event: str, fields: Mapping[str, Any]) -> None:
-        said.append(event)
-
-    writing = Writing(store, heard, heard, clock, report, topic.stop)
-    follower = Follower(
-        kinds=[KIND],
-        look=look or topic.look,
-        open_reader=topic.open,
-        kept=store,
-        writing=writing,
-        schemas=Schemas(None, report),  # type: ignore[arg-type] - nothing is read
-        listener=heard,
-        observer=heard,
-        clock=clock,
-        report=report,
-        status=Status(lambda state, _: said.append(state.value)),
-        stop=topic.stop,
-    )
-    thread = Thread(target=follower.run)
-    thread.start()
-    thread.join(20)
-    assert not thread.is_alive()
-    return follower, heard, said
 
 
 def kept(store: LatestStore, positions: Mapping[int, int]) -> None:
@@ -158,13 +68,41 @@ def test_outages_and_lost_positions_are_waited_out_and_reading_begins_again(stor
     assert State.WAITING in said
 
 
+def test_partitions_that_are_added_are_found_also_while_records_come_without_a_pause(store: LatestStore) -> None:
+    topic = BusyTopic(Event())
+    _, heard, said = follow(store, topic, clock=topic)
+    assert said.count("gateway.topics_changed") == 1
+    assert len(heard.begun_with) == 2
+    assert topic.looks <= 6
+
+
+def test_what_comes_is_read_on_while_the_topics_cannot_be_looked_at(store: LatestStore) -> None:
+    topic = BusyTopic(Event())
+    topic.shut = TransientError("no broker answers")
+    _, heard, said = follow(store, topic, clock=topic)
+    assert topic.looks > 2
+    assert len(heard.begun_with) == 1
+    assert [number for number in heard.numbers if number > 0] == list(range(1, 46))
+    assert "neighbour.waiting" not in said
+
+
+def test_while_the_disk_takes_nothing_the_follower_is_alive_and_says_why_it_waits(store: LatestStore) -> None:
+    topic, status = BusyTopic(Event()), Counted(lambda *_: None)
+    topic.rows, topic.turns_max, disk = UNWRITTEN_ROWS_MAX + 1, 3, FullDisk(status)
+    follow(store, topic, clock=topic, status=status, keeper=disk)
+    beats, states, details = zip(*disk.seen, strict=True)
+    assert sorted(set(beats[2:])) == list(beats[2:])
+    assert states[2:5] == (State.WAITING,) * 3
+    assert details[2:5] == ("disk full",) * 3
+
+
 def test_a_topic_that_was_never_there_ends_the_gateway_with_what_to_do(store: LatestStore) -> None:
     topic = Topic(Event())
 
     def look() -> Mapping[str, tuple[str, int]]:
         raise ConfigError("topic t.k does not exist; run: scorer setup")
 
-    follower, _, _ = follow(store, topic, look)
+    follower, _, _ = follow(store, topic, look=look)
     assert isinstance(follower.failure, ConfigError)
     assert topic.stop.is_set()
 
@@ -186,8 +124,8 @@ def test_the_writer_waits_for_a_disk_that_takes_nothing_and_writes_everything_on
     thread = Thread(target=writing.run)
     thread.start()
     for number in range(1, 50):
-        writing.put(Reading("ks", [], {0: number}, {}), number)
-    writing.settle()
+        writing.put(Reading("ks", [], {0: number}, {}), number, lambda: None)
+    writing.settle(lambda: None)
     stop.set()
     thread.join(10)
     assert wrote == list(range(1, 50))

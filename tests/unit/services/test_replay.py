@@ -13,8 +13,8 @@ from scorer.core.pieces import Piece
 from scorer.core.scoring import Recipe
 from scorer.core.state import State
 from scorer.services.following import Following, live_within
-from scorer.services.replay import ASK_MS, LOOK_MS, Pace
-from tests.unit.services.past import Past, batch_of
+from scorer.services.replay import ASK_MS, LOOK_MS, REST_MS_MAX, Pace
+from tests.unit.services.past import TURN_MS, Past, batch_of
 from tests.unit.services.samples import recipe
 
 PARTITIONS = (0, 1)
@@ -141,6 +141,53 @@ def test_with_a_share_of_one_half_it_rests_as_long_as_it_works() -> None:
             past.turn()
         took_ms[share] = past.ms
     assert 2.0 <= took_ms[0.5] / took_ms[1.0] <= 2.3  # looking whether it may go on takes time as well
+
+
+def rests_for(past: Past) -> float:
+    """How long it rests until a next record is handed on."""
+    before, began_ms = len(past.handed), past.ms
+    while len(past.handed) == before:
+        past.turn()
+    return past.ms - began_ms
+
+
+def test_an_outage_that_is_waited_out_with_a_batch_in_hand_is_no_work_to_rest_from() -> None:
+    past = Past({0: range(9), 1: []}, {0: 9, 1: 0}, Piece({0: (0, 9), 1: (0, 0)}), Pace(share=0.2))
+    past.own(*PARTITIONS)
+    past.turn()
+    for _ in range(36_000):
+        past.bounded.hold(100)
+    assert rests_for(past) <= 8 * TURN_MS
+
+
+def test_while_it_yields_it_does_not_work() -> None:
+    lag = 0
+    past = Past({0: range(9), 1: []}, {0: 9, 1: 0}, Piece({0: (0, 9), 1: (0, 0)}), Pace(0, lambda: lag, 50, 0.2))
+    past.own(*PARTITIONS)
+    past.turn()
+    past.ms += ASK_MS
+    lag = 100
+    for _ in range(1000):
+        past.turn()
+    lag = 0
+    assert rests_for(past) <= 2 * ASK_MS
+
+
+def test_no_rest_is_longer_than_a_few_seconds_and_a_long_one_goes_on_as_a_member_of_the_group() -> None:
+    past = Past({0: range(9), 1: []}, {0: 9, 1: 0}, Piece({0: (0, 9), 1: (0, 0)}), Pace(share=0.2))
+    past.own(*PARTITIONS)
+    past.turn()
+    past.ms += 3_600_000
+    assert REST_MS_MAX <= rests_for(past) <= REST_MS_MAX + 2 * TURN_MS
+    assert past.held > 0
+
+
+def test_a_pace_of_less_than_a_record_a_second_is_kept_as_a_member_of_the_group() -> None:
+    past = Past({0: range(2), 1: []}, {0: 2, 1: 0}, Piece({0: (0, 2), 1: (0, 0)}), Pace(rate_per_s=0.001))
+    past.own(*PARTITIONS)
+    past.turn()
+    rests_for(past)
+    assert past.held > 10_000
 
 
 def named(version: str) -> Identity:

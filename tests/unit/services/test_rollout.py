@@ -15,18 +15,24 @@ from scorer.core.scoring import Recipe
 from scorer.core.state import State
 from scorer.core.strict import record_decoder
 from scorer.core.wire import PREFIX_BYTES
+from scorer.services.loading import KEPT_MAX
 from tests.unit.services.deployed import activation, identity, intent
 from tests.unit.services.samples import BASE_MS, recipe
 from tests.unit.services.surroundings import World
 
 
 @cache
-def second() -> Recipe:
+def under(version: str) -> Recipe:
     """The shipped model under another version, so another bundle."""
     first = recipe()
-    text = first.model.bundle.files["model.toml"].decode().replace('version = "1"', 'version = "2"')
+    text = first.model.bundle.files["model.toml"].decode().replace('version = "1"', f'version = "{version}"')
     files = {**first.model.bundle.files, "model.toml": text.encode()}
-    return replace(first, model=load_model(Bundle("second", files)))
+    return replace(first, model=load_model(Bundle(version, files)))
+
+
+def second() -> Recipe:
+    """The one that is deployed."""
+    return under(SECOND)
 
 
 FIRST, SECOND = "1", "2"
@@ -200,6 +206,35 @@ def test_without_the_bundle_that_was_live_its_records_wait_for_an_operator() -> 
     made.run(made.assign(0), made.leads(0, 1, 2))
     assert State.HALTED in made.states()
     assert versions(made) == {}
+
+
+@pytest.mark.parametrize("exactly_once", [False, True])
+def test_a_batch_over_more_bundles_than_are_kept_is_scored_by_as_many_as_there_are_at_a_time(
+    exactly_once: bool,
+) -> None:
+    made = world(exactly_once=exactly_once)
+    offsets = range(KEPT_MAX + 3)
+    for offset in offsets[1:]:
+        recipe_there = under(str(offset + 1))
+        made.recipes[recipe_there.model.bundle.sha256] = recipe_there
+        wanted = intent(recipe_there, len(made.deployments))
+        made.deployments += [wanted, activation(wanted, 0, offset), activation(wanted, 1, 0)]
+    made.run(made.assign(0, 1), made.batch(*((0, each, value(each)) for each in offsets), (1, 7, value(7))))
+    assert versions(made) == {**{(0, each): str(each + 1) for each in offsets}, (1, 7): str(len(offsets))}
+    assert activations(made) == []
+    assert made.committed == {0: len(offsets), 1: 8}
+
+
+def test_what_comes_before_a_bundle_that_cannot_be_had_is_scored() -> None:
+    made = world()
+    gone = replace(intent(recipe()).bundle, sha256="f" * 64)
+    first = activation(made.rollout.first, 0, 3)
+    made.deployments += [replace(first, first_offset=2, bundle=gone), first]
+    made.at(5_000, made.stop.set)
+    made.run(made.assign(0), made.leads(0, 1, 2, 3))
+    assert State.HALTED in made.states()
+    assert versions(made) == {(0, 0): FIRST, (0, 1): FIRST}
+    assert made.committed == {0: 2}
 
 
 def test_an_aborted_transaction_takes_no_activation_with_it() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +13,12 @@ from typing import Any
 import pytest
 
 from scorer.core.errors import ConfigError
+from scorer.edges.web import tokens
 from scorer.edges.web.limits import Buckets
 from scorer.edges.web.problems import ProblemError
 from scorer.edges.web.question import Question, asked, entity_of
 from scorer.edges.web.shape import popular_of
-from scorer.edges.web.tokens import Authority, add_token, read_tokens
+from scorer.edges.web.tokens import Authority, Token, add_token, read_tokens
 
 ENDS = datetime(2030, 1, 1, tzinfo=UTC)
 ENDS_MS = int(ENDS.timestamp() * 1000)
@@ -112,6 +115,51 @@ def test_a_name_is_given_once(path: Path) -> None:
     add_token(path, "web", ["ks"], None)
     with pytest.raises(ConfigError, match="already"):
         add_token(path, "web", ["ks"], None)
+
+
+def test_a_file_that_is_there_keeps_its_mode_and_owner_also_behind_a_link(path: Path, tmp_path: Path) -> None:
+    owner = (1234, 4321) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    add_token(path, "web", ["ks"], None)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o640)
+    os.chown(path, *owner)
+    link = tmp_path / "link.toml"
+    link.symlink_to(path)
+    add_token(link, "other", ["ks"], None)
+    found = path.stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o640, *owner)
+    assert link.is_symlink()
+    assert [token.name for token in read_tokens(path)] == ["web", "other"]
+
+
+def test_a_file_whose_owner_cannot_be_kept_is_left_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    add_token(path, "web", ["ks"], None)
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "fchown", refuse)
+    with pytest.raises(ConfigError, match="owner"):
+        add_token(path, "other", ["ks"], None)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_that_could_not_be_read_is_read_again_and_said_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Path) -> tuple[Token, ...]:
+        raise ConfigError("the tokens file cannot be read: Too many open files")
+
+    said: list[str] = []
+    add_token(path, "web", ["ks"], None)
+    authority = Authority(path, frozenset(), lambda event, _: said.append(event))
+    later = add_token(path, "other", ["ks"], None)
+    with monkeypatch.context() as patched:
+        patched.setattr(tokens, "read_tokens", fail)
+        authority.reload()
+        authority.reload()
+    authority.reload()
+    assert authority.check(f"Bearer {later}".encode(), 0) is not None
+    assert said == ["tokens.not_read", "tokens.read"]
 
 
 def test_a_bucket_gives_a_seconds_worth_at_once_then_its_rate_and_each_name_has_its_own() -> None:

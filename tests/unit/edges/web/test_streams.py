@@ -1,0 +1,122 @@
+"""Streams over a real store: what a reader who comes back is told, of erasures above all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scorer.core.answers import Answer, Mark
+from scorer.edges.latest_reader import StoreReader
+from scorer.edges.latest_store import Keep, LatestStore
+from scorer.edges.web.live import Bounds, LiveKind
+from scorer.edges.web.streams import StreamLimits, StreamResponse, Streams
+from tests.unit.edges.web.test_live import KIND, answer, erasure, reading
+
+
+class Gateway:
+    """A store and what is live of it; the tail keeps nothing that is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.number = path, 0
+        self.store = LatestStore(path, Keep(1_000, 10**12))
+        self.begin()
+
+    def begin(self) -> None:
+        self.store.begin(KIND, "e1")
+        self.disk = StoreReader(self.path)
+        self.live = LiveKind(KIND, self.ask, Bounds(tail_rows_max=0))
+        self.live.begin("e1", self.store.resume(KIND.name, {0: 0, 1: 0}), anew=False)
+
+    async def ask(self, question: Callable[[StoreReader], Any]) -> Any:
+        return question(self.disk)
+
+    def close(self) -> None:
+        self.disk.close()
+        self.store.close()
+
+    def restart(self) -> None:
+        self.close()
+        self.store = LatestStore(self.path, Keep(1_000, 10**12))
+        self.begin()
+
+    def read(self, *answers: Answer) -> None:
+        """They come from Kafka, and the disk is full."""
+        self.number += 1
+        self.live.arrived(reading(*answers), self.number)
+
+    def written(self, *answers: Answer) -> None:
+        """They come from Kafka and are written."""
+        self.read(*answers)
+        self.store.write([reading(*answers)], 0)
+        self.live.written(self.number)
+
+    async def told(self, since: Mark, entity: str | None = None) -> list[bytes]:
+        """The events that a reader who comes back with this position gets, until there are no more for now."""
+        sent: list[bytes] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message.get("body", b""))
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(0.05)
+            return {"type": "http.disconnect"}
+
+        streams = Streams(StreamLimits(10, 100, 10.0, 100.0))
+        response = StreamResponse(streams, self.live, entity, str(since), 0, lambda: True)
+        await response({"type": "http"}, receive, send)
+        lines = b"".join(sent).splitlines()
+        events = [line.removeprefix(b"event: ") for line in lines if line.startswith(b"event: ")]
+        datas = [line.removeprefix(b"data: ") for line in lines if line.startswith(b"data: ")]
+        return [event + b" " + data for event, data in zip(events, datas, strict=True)]
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    made = Gateway(tmp_path / "store")
+    yield made
+    made.close()
+
+
+def test_what_is_erased_leaves_streams_before_it_leaves_the_disk(gateway: Gateway) -> None:
+    async def scenario() -> None:
+        gateway.written(answer("a", 1, 0), answer("b", 2, 1), answer("a", 3, 0, part=1))
+        gateway.read(erasure("a", 2))
+        assert await gateway.told(Mark("e1", {})) == [b'prediction {"x":2}', b'erased {"id":"a"}']
+        gateway.read(answer("a", 4, 3))
+        after = [b'prediction {"x":2}', b'erased {"id":"a"}', b'prediction {"x":4}']
+        assert await gateway.told(Mark("e1", {})) == after
+
+    asyncio.run(scenario())
+
+
+def test_what_is_erased_is_no_answer_for_its_event_before_it_leaves_the_disk(gateway: Gateway) -> None:
+    async def scenario() -> None:
+        gateway.written(answer("a", 1, 0), answer("b", 2, 1))
+        gateway.read(erasure("a", 2))
+        assert await gateway.live.of_event("a", "e1", 0.01) is None
+        assert await gateway.live.of_event("b", "e2", 0.01) is not None
+        gateway.written(answer("a", 3, 3))
+        assert await gateway.live.of_event("a", "e3", 0.01) == answer("a", 3, 3)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("entity", [None, "a"])
+def test_a_reader_who_was_away_when_somebody_was_erased_is_told_of_it(
+    gateway: Gateway, entity: str | None, restarted: bool
+) -> None:
+    async def scenario() -> None:
+        gateway.written(answer("a", 1, 0))
+        gateway.written(erasure("a", 1))
+        gateway.written(answer("b", 2, 2))
+        if restarted:
+            gateway.restart()
+        told = await gateway.told(Mark("e1", {0: 1}), entity)
+        assert told == [b'erased {"id":"a"}', *([] if entity else [b'prediction {"x":2}'])]
+
+    asyncio.run(scenario())
