@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from scorer.cli.lanes import in_lane, lane_of
-from scorer.cli.replay_plan import begun_by
 from scorer.cli.rollout_wiring import group_of, read_entries
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.status import Patience, patience, status_server, told_status
@@ -17,6 +16,7 @@ from scorer.cli.wiring import LIVE, open_registry, versions
 from scorer.core.letters import Author
 from scorer.core.pieces import Piece
 from scorer.core.ports import BatchLimits, Report
+from scorer.core.replays import REPLAY, noted
 from scorer.core.tables import Layout, grown, layout, table_name
 from scorer.edges.bundles import read_bundle
 from scorer.edges.clock import SystemClock
@@ -123,7 +123,7 @@ def _replayed(settings: Settings, plan: Plan, registry: Any, loop: SinkLoop) -> 
     if not plan.lane:
         return None
     group = lane_of(settings, plan.stream, plan.lane).group
-    begun = begun_by(read_entries(settings, registry, loop.stop, loop.report), group)
+    begun = noted(read_entries(settings, registry, loop.stop, loop.report), REPLAY, group)
     if loop.stop.is_set():  # then not all of them were read
         raise StoppedError
     return None if begun is None else begun.piece

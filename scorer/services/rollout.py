@@ -15,6 +15,7 @@ later still; the owner then sets the record straight, so history says what was s
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Event, Lock
@@ -91,14 +92,11 @@ class Rollout:
         """What was scored behind these positions came to nothing."""
         with self._lock:
             for partition, position in positions.items():
-                scored = self._scored.get(partition)
-                if scored is not None:
-                    self._scored[partition] = Spans()
-                    for start in scored.starts:
-                        if start < position:
-                            self._scored[partition].put(start, scored.bundles[start])
-                    if not self._scored[partition].starts:
-                        del self._scored[partition]
+                scored, kept = self._scored.pop(partition, Spans()), Spans()
+                for start in scored.starts[: bisect_left(scored.starts, position)]:
+                    kept.put(start, scored.bundles[start])
+                if kept.starts:
+                    self._scored[partition] = kept
                 self._next[partition] = position
                 self._settled.discard(partition)
 

@@ -18,7 +18,7 @@ from tests.harness.bundles import lead_bundle
 from tests.harness.claims import bits, place
 from tests.harness.events import messages, sampled
 from tests.harness.lead_stream import LeadStream, lead_stream
-from tests.harness.topics import delete_topics, forget_group, read_raw, send
+from tests.harness.topics import delete_topics, forget_group, send
 from tests.harness.workers import environment, scorer, worker
 from tests.oracle import python_reader
 from tests.oracle.record import Record
@@ -281,28 +281,6 @@ def test_a_bundle_that_cannot_be_had_is_named_before_anything_is_written(past: P
         away.rename(second)
     assert "lead/2 (sha256 " in said
     assert f"{past.it.topics.predictions}.lane.lacking" not in there(past.it.kafka)
-
-
-def test_a_flood_of_rejections_ends_a_replay_and_what_came_before_it_stays(
-    kafka: str, registry: str, tmp_path: Path
-) -> None:
-    with lead_stream(kafka, registry, tmp_path) as it:
-        config = it.settings(rejections={"run_rows_max": 50}, batch={"rows_max": 20})
-        it.send(100)
-        it.send_values(b"no event" for _ in range(400))
-        command = ["replay", "lead", "--lane", "flood", "--config", str(config)]
-        flooded = scorer(*command, "--since", "1h", cwd=tmp_path)
-        assert flooded.returncode == 1
-        assert "rejected" in flooded.stderr.splitlines()[-1]
-        assert "nothing was live before" in flooded.stdout
-        patient = ["--set", "rejections.run_rows_max=1000", "--set", "rejections.ratio_max=1.0"]
-        went_on = scorer(*command, *patient, cwd=tmp_path)
-        assert went_on.returncode == 0, went_on.stderr
-        assert "some were rejected" in went_on.stdout
-        topics = [f"{it.topics.predictions}.lane.flood", f"{it.topics.letters}.lane.flood"]
-        assert len(once(python_reader.read_all(kafka, topics[0], registry, at_least=100, wait_s_max=60.0))) == 100
-        assert len(read_raw(kafka, topics[1], 400)) == 400
-        delete_topics(kafka, *topics)
 
 
 def test_what_kafka_has_forgotten_of_a_group_is_told_by_the_deployments(past: Past) -> None:

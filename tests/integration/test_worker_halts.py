@@ -15,9 +15,10 @@ from confluent_kafka.admin import AdminClient
 from scorer.cli.exits import ExitCode
 from tests.harness.claims import place, places
 from tests.harness.lead_stream import LeadStream, lead_stream
-from tests.harness.topics import PARTITIONS, delete_topics, members
+from tests.harness.topics import PARTITIONS, delete_topics, members, read_raw
 from tests.harness.verified import make_topic
-from tests.harness.workers import Worker, worker
+from tests.harness.workers import Worker, scorer, worker
+from tests.oracle import python_reader
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -114,6 +115,29 @@ def test_a_topic_that_is_made_anew_under_a_worker_is_scored_by_its_next_process(
             scored = Counter(map(place, leads.predictions(2 * GOOD)))
             assert len(following.events("deployment.activated")) == PARTITIONS
         assert scored - before == Counter(places(leads.sources()))
+
+
+def test_a_flood_of_rejections_ends_a_replay_and_what_came_before_it_stays(
+    kafka: str, registry: str, tmp_path: Path
+) -> None:
+    with lead_stream(kafka, registry, tmp_path) as it:
+        config = it.settings(rejections={"run_rows_max": 50}, batch={"rows_max": 20})
+        it.send(100)
+        it.send_values(b"no event" for _ in range(400))
+        command = ["replay", "lead", "--lane", "flood", "--config", str(config)]
+        flooded = scorer(*command, "--since", "1h", cwd=tmp_path)
+        assert flooded.returncode == 1
+        assert "rejected" in flooded.stderr.splitlines()[-1]
+        assert "nothing was live before" in flooded.stdout
+        patient = ["--set", "rejections.run_rows_max=1000", "--set", "rejections.ratio_max=1.0"]
+        went_on = scorer(*command, *patient, cwd=tmp_path)
+        assert went_on.returncode == 0, went_on.stderr
+        assert "some were rejected" in went_on.stdout
+        topics = [f"{it.topics.predictions}.lane.flood", f"{it.topics.letters}.lane.flood"]
+        found = python_reader.read_all(kafka, topics[0], registry, at_least=100, wait_s_max=60.0)
+        assert len(found) == len(set(map(place, found))) == 100
+        assert len(read_raw(kafka, topics[1], 400)) == 400
+        delete_topics(kafka, *topics)
 
 
 def _stands_still(running: Worker, leads: LeadStream, says: str) -> None:
