@@ -73,6 +73,8 @@ def by_column(values: list[bytes], schema: WriterSchema) -> pa.RecordBatch | Non
     if schema.by_record_only is not None:
         return None
     bodies = [value[PREFIX_BYTES:] for value in values]
+    if schema.column_bytes_min and sum(map(len, bodies)) < schema.column_bytes_min * len(bodies):
+        return None
     text, symbols = schema.by_index
     try:
         table = pyruhvro.deserialize_array(bodies, text)

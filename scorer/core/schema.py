@@ -114,10 +114,13 @@ class WriterSchema:
         return VECTOR_ROWS_MIN_REPEATED if self.repeats else VECTOR_ROWS_MIN
 
     @cached_property
+    def column_bytes_min(self) -> int:
+        """How many bytes the records of a batch must have in the mean to be decoded by column; 0 where all have."""
+        return 0 if _is_dense(self.root) else -(-_values(self.root) // VALUES_PER_BYTE_MAX)
+
+    @cached_property
     def by_record_only(self) -> str | None:
         """Path and type of the first field that keeps this schema from being decoded by column, or None."""
-        if not _is_dense(self.root):
-            return "the event (a record of wide unions)"
         return next((f"{path} ({why})" for path, node in walk(self.root) if (why := _obstacle(node))), None)
 
 
