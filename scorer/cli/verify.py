@@ -12,7 +12,7 @@ import typer
 
 from scorer.cli.exits import ExitCode
 from scorer.cli.options import AsJson, ConfigFile, Sets, load
-from scorer.cli.times import time_ms
+from scorer.cli.times import range_ms
 
 if TYPE_CHECKING:
     from scorer.cli.settings import Settings, Stream
@@ -148,11 +148,7 @@ def _asked(since: str | None, until: str | None, offsets: list[str] | None) -> A
     from scorer.core.pieces import Asked, parse_spans
     from scorer.edges.clock import SystemClock
 
-    if offsets and (since or until):
+    if offsets and (since is not None or until is not None):
         raise ConfigError("--offsets goes without --since and --until")
-    now_ms = SystemClock().now_ms()
-    return Asked(
-        since_ms=time_ms("--since", since, now_ms) if since else None,
-        until_ms=time_ms("--until", until, now_ms) if until else None,
-        offsets=parse_spans(offsets) if offsets else None,
-    )
+    since_ms, until_ms = range_ms(since, until, SystemClock().now_ms())
+    return Asked(since_ms, until_ms, offsets=parse_spans(offsets) if offsets else None)
