@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HIDDEN = "***"
 SECRET_BYTES_MAX = 65_536
-_CREDENTIALS = re.compile(r"://\S*@")
+_CREDENTIALS = re.compile(r"://.*@|[?&](ssl)?pass(word|file)=", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -88,5 +88,5 @@ def secret_from(key: str, reference: Mapping[str, str], folder: Path, environ: M
 
 
 def has_credentials(text: str) -> bool:
-    """Whether a text holds a URL with a user or a password in it."""
+    """Whether a text holds a URL with a user or a password in it, in front of the host or among its parameters."""
     return _CREDENTIALS.search(text) is not None
