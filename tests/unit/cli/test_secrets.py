@@ -42,6 +42,13 @@ def test_a_secret_comes_from_its_own_variable_or_that_with_file_behind_it(load: 
     assert by_file.registry.password.reveal() == CANARY
 
 
+def test_a_secrets_file_may_be_in_the_home_folder(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "pw").write_text(CANARY)
+    written = load('[kafka]\n"sasl.password" = { file = "~/pw" }', {"HOME": str(tmp_path)}).settings
+    named = load("", {"HOME": str(tmp_path), "SCORER_KAFKA__SASL_PASSWORD_FILE": "~/pw"}).settings
+    assert written.kafka_for("admin")["sasl.password"] == named.kafka_for("admin")["sasl.password"] == CANARY
+
+
 def test_a_flag_may_say_where_a_secret_is(load: Load) -> None:
     settings = load("", {"PW": CANARY}, ('kafka.sasl.password={ env = "PW" }',)).settings
     assert settings.kafka_for("admin")["sasl.password"] == CANARY
