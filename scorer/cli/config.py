@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,11 @@ from scorer.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from scorer.cli.layers import Loaded
-    from scorer.cli.settings import Settings
 
 app = typer.Typer(help="Show and check the settings.", no_args_is_help=True, rich_markup_mode=None)
+
+MADE = frozenset({"registry.cache", "gateway.store"})
+"""Paths that are made where they are not there."""
 
 
 def show(config: ConfigFile = None, sets: Sets = None, as_json: AsJson = False) -> None:
@@ -63,33 +65,28 @@ def _toml(value: str | int | float | bool | None) -> str:
 
 
 def _problems(loaded: Loaded) -> Iterator[str]:
-    for read in _secrets(loaded.settings):
+    from scorer.cli.secrets import Secret
+
+    for key, value in _effective(loaded).items():
         try:
-            read()
+            plain = value.reveal() if isinstance(value, Secret) else value
         except ConfigError as error:
             yield str(error)
-    for key, path in _paths(loaded.settings):
-        if not path.exists():
-            yield f"{loaded.origins[key]}: {key} = {path} does not exist"
+            continue
+        path = _path(key, plain)
+        if path is not None and not path.exists():
+            yield f"{loaded.origins[key]}: {key} = {value if isinstance(value, Secret) else path} does not exist"
 
 
-def _secrets(settings: Settings) -> Iterator[Callable[[], object]]:
-    for value in (
-        *settings.kafka.shared.values(),
-        *settings.kafka.consumer.values(),
-        *settings.kafka.producer.values(),
-    ):
-        if not isinstance(value, str | int | float):
-            yield value.reveal
-    if settings.registry.password:
-        yield settings.registry.password.reveal
+def _path(key: str, value: object) -> Path | None:
+    """What has to be there already if a setting is to hold; None where nothing has to."""
+    from scorer.cli.librdkafka import NO_PATHS, holds_path
+    from scorer.cli.settings import FOLDER_SCHEME
 
-
-def _paths(settings: Settings) -> Iterator[tuple[str, Path]]:
-    if settings.registry.folder:
-        yield "registry.url", settings.registry.folder
-    if settings.registry.ca:
-        yield "registry.ca", settings.registry.ca
-    for stream in settings.streams:
-        if isinstance(stream.bundle, Path):
-            yield f"streams.{stream.name}.bundle", stream.bundle
+    if key in MADE:
+        return None
+    if isinstance(value, str) and key.startswith("kafka."):
+        return Path(value) if value and holds_path(key) and value not in NO_PATHS else None
+    if isinstance(value, str) and value.startswith(FOLDER_SCHEME):
+        return Path(value.removeprefix(FOLDER_SCHEME))
+    return value if isinstance(value, Path) else None
