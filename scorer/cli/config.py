@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from scorer.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from scorer.cli.layers import Loaded
+    from scorer.cli.settings import Kafka
 
 app = typer.Typer(help="Show and check the settings.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -66,6 +67,7 @@ def _toml(value: str | int | float | bool | None) -> str:
 
 def _problems(loaded: Loaded) -> Iterator[str]:
     from scorer.cli.secrets import Secret
+    from scorer.edges.kafka.messages import refusal
 
     for key, value in _effective(loaded).items():
         try:
@@ -76,6 +78,9 @@ def _problems(loaded: Loaded) -> Iterator[str]:
         path = _path(key, plain)
         if path is not None and not path.exists():
             yield f"{loaded.origins[key]}: {key} = {value if isinstance(value, Secret) else path} does not exist"
+    for key, name, value in _typed(loaded.settings.kafka):
+        if why := refusal(name, value):
+            yield f"{loaded.origins[key]}: {key} = {_toml(value)}: {why}"
 
 
 def _path(key: str, value: object) -> Path | None:
@@ -90,3 +95,14 @@ def _path(key: str, value: object) -> Path | None:
     if isinstance(value, str) and value.startswith(FOLDER_SCHEME):
         return Path(value.removeprefix(FOLDER_SCHEME))
     return value if isinstance(value, Path) else None
+
+
+def _typed(kafka: Kafka) -> Iterator[tuple[str, str, Any]]:
+    """Kafka's properties that are no free text, and so no secrets: key, name and value."""
+    from scorer.cli.keys import KAFKA_CLIENTS, kafka_key
+    from scorer.cli.librdkafka import PROPERTIES
+
+    for client in (None, *KAFKA_CLIENTS):
+        for name, value in getattr(kafka, client or "shared").items():
+            if not PROPERTIES[name].text:
+                yield kafka_key(name, client), name, value

@@ -108,6 +108,16 @@ def test_check_takes_words_and_urls_in_a_paths_place(folder: Path, capsys: pytes
     assert run(["config", "check"]) == 0, capsys.readouterr().err
 
 
+def test_check_refuses_values_that_librdkafka_does_not_take(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kafka = '[kafka]\n"fetch.min.bytes" = "abc"\nlog_level = 3\n[kafka.producer]\nacks = "all"\n"linger.ms" = -1\n'
+    (folder / "scorer.toml").write_text(kafka + LEAD)
+    assert run(["config", "check"]) == 3
+    err = capsys.readouterr().err
+    assert 'scorer.toml:2: kafka.fetch.min.bytes = "abc": Invalid value' in err
+    assert "scorer.toml:6: kafka.producer.linger.ms = -1: Configuration property" in err
+    assert err.count("\n") == 2
+
+
 def test_check_refuses_a_folder_without_settings(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["config", "check"]) == 3
     assert "there is no scorer.toml in this folder" in capsys.readouterr().err
