@@ -132,6 +132,18 @@ def test_each_client_gets_what_is_shared_its_own_overrides_and_nothing_meant_for
     assert settings.kafka_for("admin") == {**servers, "client.id": "a"}
 
 
+def test_a_number_in_a_texts_or_a_paths_place_is_one_line_with_its_origin(load: Load) -> None:
+    stream = LEAD.replace('"models/lead/1"', "5")
+    with pytest.raises(ConfigError) as refused:
+        load(f"group = 5\n[deployments]\nbundles = 5\n[registry]\nca = 5\n{stream}")
+    assert str(refused.value).splitlines() == [
+        "scorer.toml:1: group = 5 should be a valid string",
+        "scorer.toml:5: registry.ca = 5 should be a valid string",
+        "scorer.toml:3: deployments.bundles = 5 should be a valid string",
+        "scorer.toml:9: streams.lead.bundle = 5 should be a valid string",
+    ]
+
+
 def test_settings_that_are_built_by_hand_pass_the_same_checks() -> None:
     stream = {"name": "a", "bundle": Path("b"), "from_topic": "f", "to_topic": "t"}
     with pytest.raises(ValidationError, match="names more than one stream"):
