@@ -75,10 +75,13 @@ def test_names_that_kafka_does_not_take_are_refused(load: Load, topic: str) -> N
         load(LEAD.replace("predictions.lead-score", topic))
 
 
-def test_metrics_need_a_port_for_each_stream(load: Load) -> None:
-    assert load("[metrics]\nport = 65534" + LEAD + LOGIN).settings.metrics.port == 65534
-    with pytest.raises(ConfigError, match=r"metrics.port leaves no port for each of the 2 streams"):
-        load("[metrics]\nport = 65535" + LEAD + LOGIN)
+def test_there_is_a_port_for_each_stream_and_for_the_gateway(load: Load) -> None:
+    for ports in ("metrics.port=65533", "sink.port=65534", "metrics.port=0", "sink.port=-1"):
+        load(LEAD + LOGIN, {}, (ports,))
+    with pytest.raises(ConfigError, match=r"metrics.port leaves no port for each of the 2 streams and the gateway"):
+        load("[metrics]\nport = 65534" + LEAD + LOGIN)
+    with pytest.raises(ConfigError, match=r"sink.port leaves no port for each of the 2 streams"):
+        load("[sink]\nport = 65535" + LEAD + LOGIN)
 
 
 def test_an_unknown_stream_names_the_nearest_or_says_which_there_are(load: Load) -> None:
