@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,7 +94,7 @@ def golden(
     """Write golden.jsonl: these events, and what the model makes of them here and now. Replaces what is there."""
     from scorer.cli.drafts import GOLDEN, golden_lines, write_golden
 
-    lines = golden_lines(bundle, events, schema)
+    lines = golden_lines(bundle, events, schema, partial(typer.echo, err=True))
     replaced = write_golden(bundle, lines)
     typer.echo(f"{len(lines)} golden rows in {bundle / GOLDEN}{f', in the place of {replaced}' if replaced else ''}")
 

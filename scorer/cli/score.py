@@ -38,11 +38,12 @@ def score(
     from scorer.core.schema import writer_schema
     from scorer.core.scoring import Recipe
     from scorer.edges.bundles import read_bundle
-    from scorer.edges.files import read_schema
+    from scorer.edges.files import read_schema, unmatched
 
     found = read_bundle(bundle)
     writer = read_schema(_prediction_file(prediction, found.contract.prediction), PREDICTION_SCHEMA_ID)
-    events, text = _events(file, schema)
+    seen: set[str] = set()
+    events, text = _events(file, schema, seen)
     reader = writer_schema(EVENT_SCHEMA_ID, text)
     model = prove(found, [(str(schema or file), reader)], writer, ROWS_MAX)
     recipe = Recipe(model, writer, "file", origin("file"))
@@ -61,12 +62,14 @@ def score(
             typer.echo(f"event {number}: {each.stage}, {each.reason}: {each.detail}", err=True)
         if sys.stderr.isatty():
             typer.echo(f"\r{done:,} events", nl=False, err=True)
+    for line in unmatched(file, reader.root, seen):
+        typer.echo(line, err=True)
     typer.echo(f"{done - rejected:,} of {done:,} events scored, {rejected:,} rejected", err=True)
     if rejected:
         raise typer.Exit(ExitCode.REJECTED)
 
 
-def _events(file: Path, schema: Path | None) -> tuple[Iterator[Any], str]:
+def _events(file: Path, schema: Path | None, seen: set[str]) -> tuple[Iterator[Any], str]:
     from scorer.edges.clock import SystemClock
     from scorer.edges.files import container_schema, read_events, read_schema, read_text
     from scorer.local.events import TOPICS, from_file
@@ -77,9 +80,9 @@ def _events(file: Path, schema: Path | None) -> tuple[Iterator[Any], str]:
     if file.suffix == ".avro":
         if schema is not None:
             raise ConfigError(f"{file} brings its own schema: leave out --schema")
-        return read_events(file, None), container_schema(file)
+        return read_events(file, None, seen), container_schema(file)
     if schema is not None:
-        return read_events(file, read_schema(schema, EVENT_SCHEMA_ID).root), read_text(schema)
+        return read_events(file, read_schema(schema, EVENT_SCHEMA_ID).root, seen), read_text(schema)
     if ".csv" not in file.suffixes:
         raise ConfigError(f"{file} does not say what its fields are: give --schema EVENT.avsc")
     now_ms = SystemClock().now_ms()

@@ -84,6 +84,12 @@ def test_golden_rows_may_come_from_csv(made: Run) -> None:
     )
     code, out, _ = made("model", "golden", BUNDLE, "--events", "visits.csv", "--schema", "events.visit.avsc")
     assert (code, out.split()[0]) == (0, "1")
+    Path("visits.csv").write_text(f"{header.replace('spent', 'Spent')}\ne,c,5,41,7,NL\n")
+    _, _, err = made("model", "golden", BUNDLE, "--events", "visits.csv", "--schema", "events.visit.avsc")
+    assert err == (
+        "visits.csv: left out, as the schema does not have them: Spent\n"
+        "visits.csv: null or their default in every event, as the file does not have them: spent\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,20 @@ def test_a_row_that_is_rejected_is_named_on_stderr_and_the_exit_code_says_so(sco
     ]
 
 
+def test_a_misspelt_column_is_told_of_and_not_scored_as_missing_in_silence(score: Score) -> None:
+    names = [field["name"] for field in SCHEMA["fields"]]
+    head = ["Country" if name == "country" else "spend" if name == "spent" else name for name in names]
+    rows = [",".join(str(visit(number)[name]) for name in names) for number in range(2)]
+    Path("visits.csv").write_text("\n".join([",".join(head), *rows]))
+    code, _, said = score("visits.csv", *OWN)
+    assert code == 5
+    assert said[-3:] == [
+        "visits.csv: left out, as the schema does not have them: Country, spend",
+        "visits.csv: null or their default in every event, as the file does not have them: spent, country",
+        "0 of 2 events scored, 2 rejected",
+    ]
+
+
 def test_rows_keep_their_numbers_beyond_the_first_thousand(score: Score) -> None:
     events = [visit(0)] * 1500
     events[1200] = visit(0, spent=None)
