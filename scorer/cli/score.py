@@ -49,7 +49,7 @@ def score(
     recipe = Recipe(model, writer, "file", origin("file"))
     done = rejected = 0
     for chunk in _chunks(islice(events, limit), ROWS_MAX):
-        batch, refused = _batch(chunk, text, file.name, done)
+        batch, refused = _batch(chunk, reader, file.name, done)
         scored = _scored(batch, reader, recipe)
         done += len(chunk)
         rejected += len(refused) + len(scored.rejections)
@@ -108,7 +108,7 @@ def _chunks(events: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield chunk
 
 
-def _batch(events: list[Any], text: str, name: str, first: int) -> tuple[RecordBatch, list[str]]:
+def _batch(events: list[Any], schema: WriterSchema, name: str, first: int) -> tuple[RecordBatch, list[str]]:
     """Events as records of a topic that never was: offsets are row numbers, timestamps are now."""
     from io import BytesIO
 
@@ -119,7 +119,6 @@ def _batch(events: list[Any], text: str, name: str, first: int) -> tuple[RecordB
     from scorer.core.wire import prefix
     from scorer.edges.clock import SystemClock
 
-    parsed = fastavro.parse_schema(json.loads(text))  # with logical types: a container's events hold datetimes
     values: list[bytes | None] = []
     offsets: list[int] = []
     refused: list[str] = []
@@ -127,7 +126,7 @@ def _batch(events: list[Any], text: str, name: str, first: int) -> tuple[RecordB
         body = BytesIO()
         body.write(prefix(EVENT_SCHEMA_ID))
         try:
-            fastavro.schemaless_writer(body, parsed, event)
+            fastavro.schemaless_writer(body, schema.parsed, event)
         except Exception as error:
             refused.append(f"event {number}: is not of the schema: {error}")
             continue

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import fastavro
 
+from scorer.core.avsc import bare
 from scorer.core.errors import ConfigError, ContractError
 from scorer.core.schema import Node, WriterSchema, writer_schema
 
@@ -111,11 +112,20 @@ def container_schema(path: Path) -> str:
 def _events(path: Path, kind: str, root: Node | None, seen: set[str]) -> Iterator[Event]:
     if kind == ".avro":
         with path.open("rb") as container:
-            yield from fastavro.reader(container)  # type: ignore[misc]  # a container of records
+            yield from _records(container)
         return
     with _lines(path) as lines:
         csv_root = root if kind == ".csv" else None
         yield from _objects(lines, path, seen) if csv_root is None else _rows(lines, csv_root, path, seen)
+
+
+def _records(container: IO[bytes]) -> Iterator[Event]:
+    """The records without logical types, as they are on the wire: a time may be none that Python knows."""
+    blocks = fastavro.block_reader(container)
+    layout = fastavro.parse_schema(bare(blocks.writer_schema))
+    for block in blocks:
+        for _ in range(block.num_records):
+            yield fastavro.schemaless_reader(block.bytes_, layout, None)  # type: ignore[attr-defined, misc]
 
 
 def _lines(path: Path) -> IO[str]:

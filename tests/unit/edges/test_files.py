@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -106,25 +105,35 @@ def test_a_cell_that_is_no_boolean_and_no_json_stays_text(tmp_path: Path) -> Non
     assert read(path) == [{"id": "a", "vip": "perhaps", "codes": "x"}, {"id": "b", "vip": True, "codes": None}]
 
 
-def avro_file(path: Path) -> Path:
+def avro_file(path: Path, *times: int, **options: Any) -> Path:
     moment = {"type": "long", "logicalType": "timestamp-millis"}
     schema = {"type": "record", "name": "R", "fields": [{"name": "at", "type": moment}, {"name": "x", "type": "int"}]}
+    events = [{"at": at, "x": number} for number, at in enumerate(times or (1000, 2000), 1)]
     with path.open("wb") as out:
-        fastavro.writer(out, fastavro.parse_schema(schema), [{"at": 1000, "x": 1}, {"at": 2000, "x": 2}])
+        fastavro.writer(out, fastavro.parse_schema(schema), events, **options)
     return path
 
 
 def test_an_avro_container_brings_its_events_and_its_schema(tmp_path: Path) -> None:
     path = avro_file(tmp_path / "e.avro")
-    assert read(path, None) == [
-        {"at": datetime.fromtimestamp(1, UTC), "x": 1},
-        {"at": datetime.fromtimestamp(2, UTC), "x": 2},
-    ]
+    assert read(path, None) == [{"at": 1000, "x": 1}, {"at": 2000, "x": 2}]
     schema = writer_schema(1, container_schema(path))
     assert [(name, node.kind, node.logical) for name, node in schema.root.fields] == [
         ("at", "long", "timestamp-millis"),
         ("x", "int", ""),
     ]
+
+
+def test_a_time_that_is_none_for_python_is_what_the_container_holds(tmp_path: Path) -> None:
+    path = avro_file(tmp_path / "e.avro", 10**17, -(10**17))
+    assert [each["at"] for each in read(path, None)] == [10**17, -(10**17)]
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate"])
+def test_every_block_of_a_container_is_read(tmp_path: Path, codec: str) -> None:
+    times = range(1000)
+    path = avro_file(tmp_path / "e.avro", *times, codec=codec, sync_interval=100)
+    assert [each["at"] for each in read(path, None)] == list(times)
 
 
 @pytest.mark.parametrize(
