@@ -53,6 +53,7 @@ def verify(
     Says how many are bit-equal, within the tolerance, different, missing or surplus, and why. Exit code 8 if anything
     is left that no operation of a healthy system explains. Publishes and commits nothing.
     """
+    from scorer.cli.lanes import in_lane
     from scorer.cli.verify_view import account_document, account_lines, range_lines
     from scorer.cli.verify_wiring import verification
     from scorer.edges.spill import Spill
@@ -65,7 +66,7 @@ def verify(
         if not as_json:
             typer.echo("\n".join(range_lines(job.gathering)), err=True)
         account = run()
-    document = account_document(stream, it.output(lane), job.gathering, account)
+    document = account_document(stream, in_lane(chosen, lane).to_topic, job.gathering, account)
     typer.echo(json.dumps(document) if as_json else "\n".join(account_lines(document)))
     raise typer.Exit(ExitCode.OK if account.clean else ExitCode.UNEXPLAINED)
 
