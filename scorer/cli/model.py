@@ -117,13 +117,13 @@ def list_(
             rows.append(
                 {"model": path.parent.parent.name, "sha256": "", "folder": str(path.parent), "problem": str(error)}
             )
+    if not rows:
+        raise ConfigError(f"{place} holds no bundle (NAME/VERSION/model.toml)")
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
     for row in rows:
         typer.echo(f"{row['model']:<20} {row['sha256'][:16]:<16}  {row['folder']}  {row['problem']}")
-    if not rows:
-        raise ConfigError(f"{place} holds no bundle (NAME/VERSION/model.toml)")
 
 
 add_command(
@@ -147,7 +147,7 @@ def _surroundings(
 
     rows_max = settings.batch.rows_max
     if schemas:
-        events = [(path.name, read_schema(path, at)) for at, path in enumerate(schemas, 1)]
+        events = [(str(path), read_schema(path, at)) for at, path in enumerate(schemas, 1)]
         chosen = prediction or shipped("schemas") / f"{contract.prediction}.avsc"
         if prediction is None and not chosen.is_file():
             raise ConfigError(f"no shipped schema is named {contract.prediction}: give --prediction FILE")
