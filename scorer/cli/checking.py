@@ -64,7 +64,7 @@ def checked(leaves: Mapping[str, Leaf], streams: Mapping[str, str]) -> Settings:
         # pydantic's own text is not passed on, nor kept as the cause: it may hold values.
         found = [details for details in error.errors(include_url=False) if details["type"] not in _FOLLOWING]
         problems = [_problem(details, names, leaves, streams) for details in found]
-    raise ConfigError("\n".join(problems))
+    raise ConfigError("\n".join(dict.fromkeys(problems)))
 
 
 def _problem(details: ErrorDetails, names: list[str], leaves: Mapping[str, Leaf], streams: Mapping[str, str]) -> str:
@@ -72,21 +72,29 @@ def _problem(details: ErrorDetails, names: list[str], leaves: Mapping[str, Leaf]
         key = details["ctx"]["key"]
         return f"{leaves[key].place if key in leaves else key} {details['msg']}"
     location = details["loc"]
-    key = _key(location, names)
+    key = _key(location, names, leaves)
     if key in leaves:
         value = json.dumps(leaves[key].value, default=str, ensure_ascii=False)
-        return f"{leaves[key].place} = {value} {_OPENING.sub('', details['msg'])}"
+        return f"{leaves[key].place} = {value} {_said(details)}"
     stream = names[int(location[1])]
     place = f"{streams[stream]}: {key}" if stream in streams else key
     if details["type"] != "missing":
-        return f"{place} {_OPENING.sub('', details['msg'])}"
+        return f"{place} {_said(details)}"
     return f"{place} is missing{'' if stream in streams else _unknown_stream(stream, streams)}"
 
 
-def _key(location: tuple[int | str, ...], names: list[str]) -> str:
+def _key(location: tuple[int | str, ...], names: list[str], leaves: Mapping[str, Leaf]) -> str:
+    """The setting; where a type has several branches, pydantic names the branch behind it."""
     if location[0] == "streams":
         location = ("streams", names[int(location[1])], *location[2:])
-    return ".".join(str(part) for part in location)
+    keys = [".".join(map(str, location[:end])) for end in range(len(location), 0, -1)]
+    return next((key for key in keys if key in leaves), keys[0])
+
+
+def _said(details: ErrorDetails) -> str:
+    if details["type"] == "is_instance_of":  # of Path: people write it as text
+        return "should be a valid string"
+    return _OPENING.sub("", details["msg"])
 
 
 def _unknown_stream(name: str, streams: Iterable[str]) -> str:

@@ -17,13 +17,13 @@ def comparison(it: Scene, spills: tuple[Spill, Spill], asked: Asked, lanes: tupl
     """Compares two lanes over what was asked for.
 
     Raises:
-        ConfigError: a topic is not there, or both lanes are one.
+        ConfigError: a topic or a lane is not there, or both lanes are one.
         StoppedError: told to stop.
         TransientError: Kafka does not answer.
     """
     if lanes[0] == lanes[1]:
         raise ConfigError(f"{lanes[0]} and {lanes[1]} are one lane: give live and a lane, or two lanes")
-    outputs = [it.output(lane) for lane in lanes]
+    outputs = [it.where(lane).to_topic for lane in lanes]
     extents = [it.extents.extents(output) for output in outputs]
     chosen = chosen_range(it, asked, {})
     from_then = from_ms(it, asked, chosen)

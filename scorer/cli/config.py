@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,9 +14,12 @@ from scorer.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from scorer.cli.layers import Loaded
-    from scorer.cli.settings import Settings
+    from scorer.cli.settings import Kafka
 
 app = typer.Typer(help="Show and check the settings.", no_args_is_help=True, rich_markup_mode=None)
+
+MADE = frozenset({"registry.cache", "gateway.store"})
+"""Paths that are made where they are not there."""
 
 
 def show(config: ConfigFile = None, sets: Sets = None, as_json: AsJson = False) -> None:
@@ -63,33 +66,43 @@ def _toml(value: str | int | float | bool | None) -> str:
 
 
 def _problems(loaded: Loaded) -> Iterator[str]:
-    for read in _secrets(loaded.settings):
+    from scorer.cli.secrets import Secret
+    from scorer.edges.kafka.messages import refusal
+
+    for key, value in _effective(loaded).items():
         try:
-            read()
+            plain = value.reveal() if isinstance(value, Secret) else value
         except ConfigError as error:
             yield str(error)
-    for key, path in _paths(loaded.settings):
-        if not path.exists():
-            yield f"{loaded.origins[key]}: {key} = {path} does not exist"
+            continue
+        path = _path(key, plain)
+        if path is not None and not path.exists():
+            yield f"{loaded.origins[key]}: {key} = {value if isinstance(value, Secret) else path} does not exist"
+    for key, name, value in _typed(loaded.settings.kafka):
+        if why := refusal(name, value):
+            yield f"{loaded.origins[key]}: {key} = {_toml(value)}: {why}"
 
 
-def _secrets(settings: Settings) -> Iterator[Callable[[], object]]:
-    for value in (
-        *settings.kafka.shared.values(),
-        *settings.kafka.consumer.values(),
-        *settings.kafka.producer.values(),
-    ):
-        if not isinstance(value, str | int | float):
-            yield value.reveal
-    if settings.registry.password:
-        yield settings.registry.password.reveal
+def _path(key: str, value: object) -> Path | None:
+    """What has to be there already if a setting is to hold; None where nothing has to."""
+    from scorer.cli.librdkafka import NO_PATHS, holds_path
+    from scorer.cli.settings import FOLDER_SCHEME
+
+    if key in MADE:
+        return None
+    if isinstance(value, str) and key.startswith("kafka."):
+        return Path(value) if value and holds_path(key) and value not in NO_PATHS else None
+    if isinstance(value, str) and value.startswith(FOLDER_SCHEME):
+        return Path(value.removeprefix(FOLDER_SCHEME))
+    return value if isinstance(value, Path) else None
 
 
-def _paths(settings: Settings) -> Iterator[tuple[str, Path]]:
-    if settings.registry.folder:
-        yield "registry.url", settings.registry.folder
-    if settings.registry.ca:
-        yield "registry.ca", settings.registry.ca
-    for stream in settings.streams:
-        if isinstance(stream.bundle, Path):
-            yield f"streams.{stream.name}.bundle", stream.bundle
+def _typed(kafka: Kafka) -> Iterator[tuple[str, str, Any]]:
+    """Kafka's properties that are no free text, and so no secrets: key, name and value."""
+    from scorer.cli.keys import KAFKA_CLIENTS, kafka_key
+    from scorer.cli.librdkafka import PROPERTIES
+
+    for client in (None, *KAFKA_CLIENTS):
+        for name, value in getattr(kafka, client or "shared").items():
+            if not PROPERTIES[name].text:
+                yield kafka_key(name, client), name, value

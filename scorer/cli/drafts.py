@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,8 +68,10 @@ def draft_bundle(onnx: Path, event: Path, name: str, out: Path, schemas: Path) -
     return folder, prediction
 
 
-def golden_lines(bundle: Path, events: Path, event_schema: Path) -> list[str]:
+def golden_lines(bundle: Path, events: Path, event_schema: Path, tell: Callable[[str], None]) -> list[str]:
     """Golden rows as JSON lines: each event and the outputs that the model gives for it now.
+
+    `tell` gets what is odd about the events' names, a line each.
 
     Raises:
         ConfigError: a file cannot be read.
@@ -76,7 +79,7 @@ def golden_lines(bundle: Path, events: Path, event_schema: Path) -> list[str]:
     """
     from scorer.core.proof import event_problems, signature_problems
     from scorer.core.rehearsal import outcomes
-    from scorer.edges.files import read_events, read_schema
+    from scorer.edges.files import read_events, read_schema, unmatched
 
     if events.suffix == ".avro":
         raise ConfigError(f"{events}: golden rows are JSON, so give events as .jsonl or .csv")
@@ -87,7 +90,10 @@ def golden_lines(bundle: Path, events: Path, event_schema: Path) -> list[str]:
     if problems:
         listed = "".join(f"\n  - {problem}" for problem in problems)
         raise ContractError(f"{bundle / 'model.toml'} has to be corrected first:{listed}")
-    rows = [dict(event) for event in read_events(events, schema.root)]
+    seen: set[str] = set()
+    rows = [dict(event) for event in read_events(events, schema.root, seen)]
+    for line in unmatched(events, schema.root, seen):
+        tell(line)
     if not rows:
         raise ContractError(f"{events} holds no events")
     expected = outcomes(model, schema, rows)

@@ -101,14 +101,14 @@ def explanation(it: Scene, wanted: Id, lane: str) -> Explanation:
     """Reads what there is of a prediction, and scores its event again.
 
     Raises:
-        ConfigError: a topic is not there.
+        ConfigError: a topic or the lane is not there.
         StoppedError: told to stop.
         TransientError: Kafka or the registry does not answer.
     """
     partition, offset = wanted.place
     low, high = it.extents.extents(wanted.topic).get(partition, (0, 0))
     event = it.topics.fetch(wanted.topic, [wanted.place]).get(wanted.place) if low <= offset < high else None
-    output = it.output(lane)
+    output = it.where(lane).to_topic
     extents = it.extents.extents(output)
     finder = Finder(it.topics, it.decoder)
     spans = since(it, output, extents, None if event is None else max(0, event.timestamp - LATE_MS))

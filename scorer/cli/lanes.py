@@ -48,6 +48,19 @@ def in_lane(stream: Stream, name: str) -> Stream:
     return stream.model_copy(update=topics)
 
 
+def in_begun_lane(admin: KafkaAdmin, stream: Stream, name: str) -> Stream:
+    """As in_lane, of a lane that is there.
+
+    Raises:
+        ConfigError: no replay has begun it.
+        TransientError: Kafka does not answer.
+    """
+    found = in_lane(stream, name)
+    if name != LIVE and found.to_topic not in admin.topics():
+        raise ConfigError(f"lane {name} of {stream.name} was never begun; see: scorer replay")
+    return found
+
+
 def lane_of(settings: Settings, stream: Stream, name: str, delivery: str = "exactly_once") -> Lane:
     """A lane of a stream.
 

@@ -177,4 +177,4 @@ NO_PATHS = frozenset({"probe", "dynamic"})
 
 def holds_path(name: str) -> bool:
     """Whether a property names a file or folder, so that it is relative to the settings file."""
-    return name.endswith((".location", ".file")) or name == "sasl.kerberos.keytab"
+    return name.endswith((".location", ".file", ".keytab"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,7 +94,7 @@ def golden(
     """Write golden.jsonl: these events, and what the model makes of them here and now. Replaces what is there."""
     from scorer.cli.drafts import GOLDEN, golden_lines, write_golden
 
-    lines = golden_lines(bundle, events, schema)
+    lines = golden_lines(bundle, events, schema, partial(typer.echo, err=True))
     replaced = write_golden(bundle, lines)
     typer.echo(f"{len(lines)} golden rows in {bundle / GOLDEN}{f', in the place of {replaced}' if replaced else ''}")
 
@@ -116,13 +117,13 @@ def list_(
             rows.append(
                 {"model": path.parent.parent.name, "sha256": "", "folder": str(path.parent), "problem": str(error)}
             )
+    if not rows:
+        raise ConfigError(f"{place} holds no bundle (NAME/VERSION/model.toml)")
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
     for row in rows:
         typer.echo(f"{row['model']:<20} {row['sha256'][:16]:<16}  {row['folder']}  {row['problem']}")
-    if not rows:
-        raise ConfigError(f"{place} holds no bundle (NAME/VERSION/model.toml)")
 
 
 add_command(
@@ -146,7 +147,7 @@ def _surroundings(
 
     rows_max = settings.batch.rows_max
     if schemas:
-        events = [(path.name, read_schema(path, at)) for at, path in enumerate(schemas, 1)]
+        events = [(str(path), read_schema(path, at)) for at, path in enumerate(schemas, 1)]
         chosen = prediction or shipped("schemas") / f"{contract.prediction}.avsc"
         if prediction is None and not chosen.is_file():
             raise ConfigError(f"no shipped schema is named {contract.prediction}: give --prediction FILE")

@@ -19,10 +19,10 @@ LaneName = Annotated[
     str, typer.Option("--lane", metavar="NAME", help="Where the predictions go, apart from live ones.")
 ]
 Since = Annotated[
-    str, typer.Option("--since", metavar="AGO|TIME", help="From this Kafka timestamp on: 7d, 2026-11-23T06:00.")
+    str | None, typer.Option("--since", metavar="AGO|TIME", help="From this Kafka timestamp on: 7d, 2026-11-23T06:00.")
 ]
 Until = Annotated[
-    str, typer.Option("--until", metavar="AGO|TIME", help="Before this Kafka timestamp; up to now by default.")
+    str | None, typer.Option("--until", metavar="AGO|TIME", help="Before this Kafka timestamp; up to now by default.")
 ]
 Lateness = Annotated[
     str, typer.Option("--lateness", metavar="SPAN", help="How late a record before --until may have come.")
@@ -36,10 +36,11 @@ Offsets = Annotated[
     ),
 ]
 Positions = Annotated[
-    str, typer.Option("--positions", metavar="FILE", help="Records by PARTITION:OFFSET, one a line; - is stdin.")
+    str | None, typer.Option("--positions", metavar="FILE", help="Records by PARTITION:OFFSET, one a line; - is stdin.")
 ]
 Ids = Annotated[
-    str, typer.Option("--ids", metavar="FILE", help="Events by the ids of their predictions, one a line; - is stdin.")
+    str | None,
+    typer.Option("--ids", metavar="FILE", help="Events by the ids of their predictions, one a line; - is stdin."),
 ]
 BundlePath = Annotated[
     str | None,
@@ -63,12 +64,12 @@ StreamName = Annotated[str, typer.Argument(help="Stream of the settings.")]
 def replay(
     stream: StreamName,
     lane: LaneName,
-    since: Since = "",
-    until: Until = "",
+    since: Since = None,
+    until: Until = None,
     lateness: Lateness = "1h",
     offsets: Offsets = None,
-    positions: Positions = "",
-    ids: Ids = "",
+    positions: Positions = None,
+    ids: Ids = None,
     bundle: BundlePath = None,
     delivery: Delivery = "exactly_once",
     processes: Processes = 1,

@@ -13,7 +13,7 @@ from scorer.cli.places import listed, place_of
 from scorer.cli.replay_wiring import find, live_history, load_recipes, one_bundle
 from scorer.cli.rollout_wiring import group_of, publish_entry, read_entries, whoami
 from scorer.cli.settings import Settings
-from scorer.cli.times import time_ms, time_text
+from scorer.cli.times import range_ms, span_ms, time_text
 from scorer.core.deployments import Entry, Identity
 from scorer.core.errors import ConfigError
 from scorer.core.letters import Place
@@ -35,12 +35,12 @@ PLACES_MAX = 50_000
 class Wish:
     """The options that say what is meant, as they were given; nothing given is to go on with what was begun."""
 
-    since: str = ""
-    until: str = ""
-    lateness: str = ""
+    since: str | None = None
+    until: str | None = None
+    lateness: str = "0s"
     offsets: Sequence[str] = ()
-    positions: str = ""
-    ids: str = ""
+    positions: str | None = None
+    ids: str | None = None
     bundle: str | None = None
 
 
@@ -90,12 +90,10 @@ def understood(wish: Wish, topic: str) -> Request:
     Raises:
         ConfigError: it cannot be understood.
     """
-    now_ms, words = SystemClock().now_ms(), []
-    times: dict[str, int | None] = {}
-    for name, text in (("since", wish.since), ("until", wish.until)):
-        times[name] = time_ms(f"--{name}", text, now_ms) if text else None
-        words += [f"--{name} {text}"] if text else []
-    lateness_ms = now_ms - time_ms("--lateness", wish.lateness, now_ms) if wish.until and wish.lateness else 0
+    since_ms, until_ms = range_ms(wish.since, wish.until, SystemClock().now_ms())
+    given_ms = span_ms("--lateness", wish.lateness)
+    lateness_ms = 0 if until_ms is None else given_ms
+    words = [f"--{name} {text}" for name, text in (("since", wish.since), ("until", wish.until)) if text is not None]
     words += [f"--lateness {wish.lateness}"] if lateness_ms else []
     try:
         named = _places(wish, topic)
@@ -113,16 +111,16 @@ def understood(wish: Wish, topic: str) -> Request:
         found = read_bundle(place)
         bundle = Identity(found.contract.name, found.contract.version, found.sha256)
         words.append(f"--bundle {bundle.label} sha256 {bundle.sha256[:12]}")
-    asked = Asked(times["since"], times["until"], lateness_ms, ranges or None, named) if meant else None
+    asked = Asked(since_ms, until_ms, lateness_ms, ranges or None, named) if meant else None
     return Request(asked, " ".join(words), bundle, "" if place is None else absolute(place))
 
 
 def _places(wish: Wish, topic: str) -> frozenset[Place] | None:
     """Single records, or None for all. Raises ValueError, ConfigError."""
-    if not wish.positions and not wish.ids:
+    if wish.positions is None and wish.ids is None:
         return None
-    found = {place_of(each) for each in listed(wish.positions or None)}
-    found |= places_of_ids(listed(wish.ids or None), topic)
+    found = {place_of(each) for each in listed(wish.positions)}
+    found |= places_of_ids(listed(wish.ids), topic)
     if not found:
         raise ConfigError(f"{wish.positions or wish.ids} names no record")
     if len(found) > PLACES_MAX:

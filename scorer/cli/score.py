@@ -38,17 +38,18 @@ def score(
     from scorer.core.schema import writer_schema
     from scorer.core.scoring import Recipe
     from scorer.edges.bundles import read_bundle
-    from scorer.edges.files import read_schema
+    from scorer.edges.files import read_schema, unmatched
 
     found = read_bundle(bundle)
     writer = read_schema(_prediction_file(prediction, found.contract.prediction), PREDICTION_SCHEMA_ID)
-    events, text = _events(file, schema)
+    seen: set[str] = set()
+    events, text = _events(file, schema, seen)
     reader = writer_schema(EVENT_SCHEMA_ID, text)
     model = prove(found, [(str(schema or file), reader)], writer, ROWS_MAX)
     recipe = Recipe(model, writer, "file", origin("file"))
     done = rejected = 0
     for chunk in _chunks(islice(events, limit), ROWS_MAX):
-        batch, refused = _batch(chunk, text, file.name, done)
+        batch, refused = _batch(chunk, reader, file.name, done)
         scored = _scored(batch, reader, recipe)
         done += len(chunk)
         rejected += len(refused) + len(scored.rejections)
@@ -61,12 +62,14 @@ def score(
             typer.echo(f"event {number}: {each.stage}, {each.reason}: {each.detail}", err=True)
         if sys.stderr.isatty():
             typer.echo(f"\r{done:,} events", nl=False, err=True)
+    for line in unmatched(file, reader.root, seen):
+        typer.echo(line, err=True)
     typer.echo(f"{done - rejected:,} of {done:,} events scored, {rejected:,} rejected", err=True)
     if rejected:
         raise typer.Exit(ExitCode.REJECTED)
 
 
-def _events(file: Path, schema: Path | None) -> tuple[Iterator[Any], str]:
+def _events(file: Path, schema: Path | None, seen: set[str]) -> tuple[Iterator[Any], str]:
     from scorer.edges.clock import SystemClock
     from scorer.edges.files import container_schema, read_events, read_schema, read_text
     from scorer.local.events import TOPICS, from_file
@@ -77,9 +80,9 @@ def _events(file: Path, schema: Path | None) -> tuple[Iterator[Any], str]:
     if file.suffix == ".avro":
         if schema is not None:
             raise ConfigError(f"{file} brings its own schema: leave out --schema")
-        return read_events(file, None), container_schema(file)
+        return read_events(file, None, seen), container_schema(file)
     if schema is not None:
-        return read_events(file, read_schema(schema, EVENT_SCHEMA_ID).root), read_text(schema)
+        return read_events(file, read_schema(schema, EVENT_SCHEMA_ID).root, seen), read_text(schema)
     if ".csv" not in file.suffixes:
         raise ConfigError(f"{file} does not say what its fields are: give --schema EVENT.avsc")
     now_ms = SystemClock().now_ms()
@@ -105,7 +108,7 @@ def _chunks(events: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield chunk
 
 
-def _batch(events: list[Any], text: str, name: str, first: int) -> tuple[RecordBatch, list[str]]:
+def _batch(events: list[Any], schema: WriterSchema, name: str, first: int) -> tuple[RecordBatch, list[str]]:
     """Events as records of a topic that never was: offsets are row numbers, timestamps are now."""
     from io import BytesIO
 
@@ -116,7 +119,6 @@ def _batch(events: list[Any], text: str, name: str, first: int) -> tuple[RecordB
     from scorer.core.wire import prefix
     from scorer.edges.clock import SystemClock
 
-    parsed = fastavro.parse_schema(json.loads(text))  # with logical types: a container's events hold datetimes
     values: list[bytes | None] = []
     offsets: list[int] = []
     refused: list[str] = []
@@ -124,7 +126,7 @@ def _batch(events: list[Any], text: str, name: str, first: int) -> tuple[RecordB
         body = BytesIO()
         body.write(prefix(EVENT_SCHEMA_ID))
         try:
-            fastavro.schemaless_writer(body, parsed, event)
+            fastavro.schemaless_writer(body, schema.parsed, event)
         except Exception as error:
             refused.append(f"event {number}: is not of the schema: {error}")
             continue

@@ -7,7 +7,6 @@ it reads the file then, so that commands which need no secret work where it is n
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 HIDDEN = "***"
 SECRET_BYTES_MAX = 65_536
-_CREDENTIALS = re.compile(r"://\S*@")
+_CREDENTIALS = re.compile(r"://.*@|[?&](ssl)?pass(word|file)=", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -78,15 +77,6 @@ class Secret:
         return core_schema.is_instance_schema(cls, serialization=core_schema.to_string_ser_schema())
 
 
-def secret_from(key: str, reference: Mapping[str, str], folder: Path, environ: Mapping[str, str]) -> Secret:
-    """The secret that `{ file = "PATH" }` (relative to `folder`) or `{ env = "NAME" }` points to."""
-    if "file" in reference:
-        path = folder / reference["file"]
-        return Secret(key, f"file {path}", path=path)
-    name = reference["env"]
-    return Secret(key, f"variable {name}", value=environ.get(name) or None)
-
-
 def has_credentials(text: str) -> bool:
-    """Whether a text holds a URL with a user or a password in it."""
+    """Whether a text holds a URL with a user or a password in it, in front of the host or among its parameters."""
     return _CREDENTIALS.search(text) is not None

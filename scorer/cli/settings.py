@@ -7,14 +7,13 @@ docs/configuration.md describes each setting; a test compares it with these mode
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
+from scorer.cli.conflicts import conflict, refuse_conflicts
 from scorer.cli.librdkafka import PROPERTIES, Client
 from scorer.cli.nearest import did_you_mean
 from scorer.cli.secrets import Secret
@@ -130,7 +129,7 @@ class Transaction(Table):
             text = (
                 f"= {self.every_ms} is more than a third of transaction.timeout_ms: the broker would abort what is late"
             )
-            raise _conflict("transaction.every_ms", text)
+            raise conflict("transaction.every_ms", text)
         return self
 
 
@@ -243,25 +242,8 @@ class Settings(Table):
     streams: tuple[Stream, ...] = ()
 
     @model_validator(mode="after")
-    def _streams_fit_together(self) -> Self:
-        for name, count in Counter(stream.name for stream in self.streams).items():
-            if count > 1:
-                raise _conflict(f"streams.{name}.name", "names more than one stream")
-        inputs = {stream.from_topic: stream.name for stream in self.streams}
-        outputs = {stream.to_topic: stream.name for stream in self.streams}
-        for stream in self.streams:
-            letters = stream.dead_letters
-            if letters in inputs:
-                text = f'= "{letters}" is what stream {inputs[letters]} reads: its rejections would go round for ever'
-                raise _conflict(f"streams.{stream.name}.dead_letters", text)
-            if letters in outputs:
-                text = f'= "{letters}" is where stream {outputs[letters]} publishes predictions: give it another topic'
-                raise _conflict(f"streams.{stream.name}.dead_letters", text)
-            if stream.to_topic == stream.from_topic:
-                text = f'= "{stream.to_topic}" is what the stream reads: its predictions would go round for ever'
-                raise _conflict(f"streams.{stream.name}.to", text)
-        if self.metrics.port > 0 and self.metrics.port + len(self.streams) - 1 > 65_535:
-            raise _conflict("metrics.port", f"leaves no port for each of the {len(self.streams)} streams")
+    def _fits_together(self) -> Self:
+        refuse_conflicts(self)
         return self
 
     def kafka_for(self, client: Literal["consumer", "producer", "admin"]) -> dict[str, Any]:
@@ -294,7 +276,3 @@ def _plain(value: KafkaValue) -> str | int | float | bool:
     if not isinstance(value, Secret):
         return value
     return reread(value.reveal) if value.path is not None else value.reveal()
-
-
-def _conflict(key: str, text: str) -> PydanticCustomError:
-    return PydanticCustomError("conflict", "{text}", {"text": text, "key": key})

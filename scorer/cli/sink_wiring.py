@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from scorer.cli.lanes import in_lane, lane_of
+from scorer.cli.lanes import in_begun_lane, in_lane, lane_of
 from scorer.cli.rollout_wiring import group_of, read_entries
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.status import Patience, patience, status_server, told_status
@@ -20,6 +20,7 @@ from scorer.core.replays import REPLAY, noted
 from scorer.core.tables import Layout, grown, layout, table_name
 from scorer.edges.bundles import read_bundle
 from scorer.edges.clock import SystemClock
+from scorer.edges.kafka.admin import KafkaAdmin
 from scorer.edges.kafka.consumer import KafkaSource
 from scorer.edges.kafka.extents import TopicExtents
 from scorer.edges.kafka.settings import consumer_properties
@@ -81,6 +82,9 @@ def run_sink(settings: Settings, plan: Plan, report: Report) -> Any:
     port, place = -1 if plan.once else settings.sink.port, settings.streams.index(plan.stream)
     server = status_server(settings.metrics.host, port, place, status, metrics.exposition, clock)
     try:
+        if plan.lane:
+            admin = KafkaAdmin(settings.kafka_for("admin"), report)
+            patient(partial(in_begun_lane, admin, plan.stream, plan.lane))
         registry = open_registry(settings, report)
         entity = read_bundle(plan.stream.bundle).contract.entity.rpartition(".")[2]
         wanted = patient(lambda: _layout(registry, plan.stream.to_topic, entity))

@@ -11,7 +11,7 @@ from typing import Any
 
 from scorer.cli.keys import Kind, Target, variable
 from scorer.cli.librdkafka import NO_PATHS, PROPERTIES, SAFE_TEXT, SECRETS, holds_path
-from scorer.cli.secrets import Secret, has_credentials, secret_from
+from scorer.cli.secrets import Secret, has_credentials
 from scorer.cli.settings import FOLDER_SCHEME
 from scorer.edges.locations import as_location
 
@@ -113,7 +113,11 @@ def _reference(raw: Raw, value: dict[str, Any], target: Target, environ: Mapping
         raise ValueError("is neither a secret nor free text of Kafka's, so it is written as it is")
     if len(value) != 1 or not value.keys() <= {"file", "env"} or not all(isinstance(at, str) for at in value.values()):
         raise ValueError('should be { file = "PATH" } or { env = "NAME" }')
-    return secret_from(target.key, value, raw.folder, environ)
+    if "file" in value:
+        path = _placed(raw, value["file"], environ)
+        return Secret(target.key, f"file {path}", path=path)
+    name = value["env"]
+    return Secret(target.key, f"variable {name}", value=environ.get(name) or None)
 
 
 def _secret(raw: Raw, value: Any, target: Target) -> Secret:

@@ -12,7 +12,7 @@ import typer
 
 from scorer.cli.exits import ExitCode
 from scorer.cli.options import AsJson, ConfigFile, Sets, load
-from scorer.cli.times import time_ms
+from scorer.cli.times import range_ms
 
 if TYPE_CHECKING:
     from scorer.cli.settings import Settings, Stream
@@ -53,6 +53,7 @@ def verify(
     Says how many are bit-equal, within the tolerance, different, missing or surplus, and why. Exit code 8 if anything
     is left that no operation of a healthy system explains. Publishes and commits nothing.
     """
+    from scorer.cli.lanes import in_lane
     from scorer.cli.verify_view import account_document, account_lines, range_lines
     from scorer.cli.verify_wiring import verification
     from scorer.edges.spill import Spill
@@ -65,7 +66,7 @@ def verify(
         if not as_json:
             typer.echo("\n".join(range_lines(job.gathering)), err=True)
         account = run()
-    document = account_document(stream, it.output(lane), job.gathering, account)
+    document = account_document(stream, in_lane(chosen, lane).to_topic, job.gathering, account)
     typer.echo(json.dumps(document) if as_json else "\n".join(account_lines(document)))
     raise typer.Exit(ExitCode.OK if account.clean else ExitCode.UNEXPLAINED)
 
@@ -148,11 +149,7 @@ def _asked(since: str | None, until: str | None, offsets: list[str] | None) -> A
     from scorer.core.pieces import Asked, parse_spans
     from scorer.edges.clock import SystemClock
 
-    if offsets and (since or until):
+    if offsets and (since is not None or until is not None):
         raise ConfigError("--offsets goes without --since and --until")
-    now_ms = SystemClock().now_ms()
-    return Asked(
-        since_ms=time_ms("--since", since, now_ms) if since else None,
-        until_ms=time_ms("--until", until, now_ms) if until else None,
-        offsets=parse_spans(offsets) if offsets else None,
-    )
+    since_ms, until_ms = range_ms(since, until, SystemClock().now_ms())
+    return Asked(since_ms, until_ms, offsets=parse_spans(offsets) if offsets else None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from scorer.cli.lanes import in_lane
+from scorer.cli.lanes import in_begun_lane
 from scorer.cli.letters_wiring import GRACE_MS_MAX, topics
 from scorer.cli.progress import progress
 from scorer.cli.rollout_wiring import group_of, read_entries
@@ -75,9 +75,9 @@ class Scene:
         """Scores events again, as live."""
         return Rescoring(self.decoder, self.bundles.recipe, self.settings.batch.value_bytes_max)
 
-    def output(self, lane: str) -> str:
-        """The topic of a lane."""
-        return in_lane(self.stream, lane).to_topic
+    def where(self, lane: str) -> Stream:
+        """The stream with the topics of a lane. Raises as in_begun_lane."""
+        return in_begun_lane(self.admin, self.stream, lane)
 
 
 @contextmanager
@@ -168,10 +168,10 @@ def verification(it: Scene, spill: Spill, asked: Asked, lane: str) -> tuple[Veri
     prediction is about an event that is not there yet.
 
     Raises:
-        ConfigError: a topic or a partition is not there.
+        ConfigError: a topic, a partition or the lane is not there.
         TransientError: Kafka does not answer.
     """
-    where = in_lane(it.stream, lane)
+    where = it.where(lane)
     done = it.groups.committed(it.lineage.group, it.stream.from_topic) if lane == LIVE else {}
     published = it.extents.extents(where.to_topic)
     letters = it.extents.extents(where.dead_letters)

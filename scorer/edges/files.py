@@ -15,11 +15,13 @@ from typing import IO, Any
 
 import fastavro
 
+from scorer.core.avsc import bare
 from scorer.core.errors import ConfigError, ContractError
 from scorer.core.schema import Node, WriterSchema, writer_schema
 
 Event = Mapping[str, Any]
 
+NAMES_MAX = 10
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 _TEXT = "utf-8-sig"  # spreadsheets begin their CSV with a byte order mark
 
@@ -49,15 +51,17 @@ def read_schema(path: Path, schema_id: int) -> WriterSchema:
         raise ContractError(f"{path}: {error}") from error
 
 
-def read_events(path: Path, root: Node | None) -> Iterator[Event]:
+def read_events(path: Path, root: Node | None, seen: set[str]) -> Iterator[Event]:
     """The events of a file, told by its ending: .csv, .jsonl or .avro, the first two also with .gz behind.
 
     Args:
         path: the file.
         root: the event's schema; CSV cells are read as its types, an empty cell of a nullable field as null.
+        seen: the names that the file's columns and objects have are put into it, for `unmatched`.
 
     Raises:
-        ConfigError: the file cannot be read, or its ending is none of these, or CSV comes without a schema.
+        ConfigError: the file cannot be read, or a row of CSV has more cells than there are columns, or the file's
+            ending is none of these, or CSV comes without a schema.
     """
     kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if kind not in (".csv", ".jsonl", ".avro") or (kind, path.suffix) == (".avro", ".gz"):
@@ -65,11 +69,29 @@ def read_events(path: Path, root: Node | None) -> Iterator[Event]:
     if kind == ".csv" and root is None:
         raise ConfigError(f"{path} needs the event's schema: give --schema EVENT.avsc")
     try:
-        yield from _events(path, kind, root)
+        yield from _events(path, kind, root, seen)
     except ConfigError:
         raise
     except Exception as error:  # zlib, csv and fastavro each raise types of their own
         raise ConfigError(f"{path} cannot be read: {_why(error)}") from error
+
+
+def unmatched(path: Path, root: Node, seen: set[str]) -> list[str]:
+    """For people, where names of a file and of the schema differ: a misspelt one would be scored as missing.
+
+    Args:
+        path: the file, for the lines.
+        root: the event's schema.
+        seen: what `read_events` has seen.
+    """
+    known = [name for name, _ in root.fields]
+    told = {
+        "left out, as the schema does not have them": sorted(seen.difference(known)),
+        "null or their default in every event, as the file does not have them": [
+            name for name in known if seen and name not in seen
+        ],
+    }
+    return [f"{path}: {what}: {_listed(names)}" for what, names in told.items() if names]
 
 
 def container_schema(path: Path) -> str:
@@ -87,13 +109,23 @@ def container_schema(path: Path) -> str:
         raise ConfigError(f"{path} is no Avro container: {_why(error)}") from error
 
 
-def _events(path: Path, kind: str, root: Node | None) -> Iterator[Event]:
+def _events(path: Path, kind: str, root: Node | None, seen: set[str]) -> Iterator[Event]:
     if kind == ".avro":
         with path.open("rb") as container:
-            yield from fastavro.reader(container)  # type: ignore[misc]  # a container of records
+            yield from _records(container)
         return
     with _lines(path) as lines:
-        yield from _rows(lines, root, path) if root is not None and kind == ".csv" else _objects(lines, path)
+        csv_root = root if kind == ".csv" else None
+        yield from _objects(lines, path, seen) if csv_root is None else _rows(lines, csv_root, path, seen)
+
+
+def _records(container: IO[bytes]) -> Iterator[Event]:
+    """The records without logical types, as they are on the wire: a time may be none that Python knows."""
+    blocks = fastavro.block_reader(container)
+    layout = fastavro.parse_schema(bare(blocks.writer_schema))
+    for block in blocks:
+        for _ in range(block.num_records):
+            yield fastavro.schemaless_reader(block.bytes_, layout, None)  # type: ignore[attr-defined, misc]
 
 
 def _lines(path: Path) -> IO[str]:
@@ -102,7 +134,7 @@ def _lines(path: Path) -> IO[str]:
     return path.open(encoding=_TEXT, newline="")
 
 
-def _objects(lines: IO[str], path: Path) -> Iterator[Event]:
+def _objects(lines: IO[str], path: Path, seen: set[str]) -> Iterator[Event]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -112,10 +144,11 @@ def _objects(lines: IO[str], path: Path) -> Iterator[Event]:
             raise ConfigError(f"{path} line {number} is no JSON: {error}") from error
         if not isinstance(event, dict):
             raise ConfigError(f"{path} line {number} is no JSON object of an event's fields")
+        seen.update(event)
         yield event
 
 
-def _rows(lines: IO[str], root: Node, path: Path) -> Iterator[Event]:
+def _rows(lines: IO[str], root: Node, path: Path, seen: set[str]) -> Iterator[Event]:
     head = lines.readline()
     lines.seek(0)
     delimiter = ";" if head.count(";") > head.count(",") else ","
@@ -127,7 +160,14 @@ def _rows(lines: IO[str], root: Node, path: Path) -> Iterator[Event]:
         raise ConfigError(
             f"{path} has no column of the schema in its first line: {first}; wanted: {', '.join(parsers)}"
         )
+    seen.update(header)
     for row in rows:
+        surplus = row.pop(None, None)  # DictReader's key for cells behind the last column
+        if surplus and any(surplus):
+            raise ConfigError(
+                f"{path} line {rows.line_num} has {len(header) + len(surplus)} cells, and the first line names "
+                f"{len(header)} columns"
+            )
         yield {name: parsers[name](text) for name, text in row.items() if name in parsers and text is not None}
 
 
@@ -166,6 +206,11 @@ def _boolean(text: str) -> bool:
 def _all_in(kinds: list[str], *allowed: str) -> bool:
     """Whether all types besides null are among these."""
     return all(kind in allowed for kind in kinds if kind != "null")
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - NAMES_MAX
+    return ", ".join(name or '""' for name in names[:NAMES_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def _why(error: Exception) -> str:

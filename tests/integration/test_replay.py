@@ -163,7 +163,13 @@ def test_another_range_under_the_same_name_is_refused_with_what_to_do(past: Past
     assert "--offsets 1:10-20" in said
     never = past.run("replay", "lead", "--lane", "never", code=3)
     assert "has not been begun" in never
-    assert "never begun" in past.run("promote", "lead", "never", code=3)
+    for command in (
+        ("promote", "lead", "never"),
+        ("verify", "lead", "--lane", "never"),
+        ("compare", "lead", "live", "never"),
+        ("sink", "sql", "lead", "--lane", "never", "--once"),
+    ):
+        assert "lane never of lead was never begun" in past.run(*command, code=3)
 
 
 def test_single_predictions_are_replayed_by_their_ids_and_single_records_by_their_positions(past: Past) -> None:

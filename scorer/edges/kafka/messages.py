@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any, TypeVar, overload
 
 import numpy as np
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from scorer.core.errors import ConfigError
 from scorer.core.ports import Report
@@ -19,6 +19,7 @@ from scorer.edges.kafka.credentials import current
 Client = TypeVar("Client")
 
 SAY_AGAIN_S = 10.0
+NO_PROPERTY = "scorer.none"
 
 
 class _Lazy(Sequence[Any]):
@@ -91,6 +92,17 @@ def made(
         return client(own, logger=librdkafka_log(report, heard))
     except KafkaException as error:
         raise ConfigError(f"[kafka] librdkafka does not take the properties: {error.args[0].str()}") from error
+
+
+def refusal(name: str, value: str | float | bool) -> str:
+    """Why librdkafka does not take a property's value, or "". No client is made, so no neighbour is asked."""
+    # Properties are set in turn, and behind this one is one that there is not: the first complaint counts.
+    try:
+        Producer({name: value, NO_PROPERTY: ""})
+    except KafkaException as error:
+        why = error.args[0].str().strip()
+        return "" if NO_PROPERTY in why else why
+    return ""
 
 
 def sparingly(report: Report, event: str) -> Callable[[KafkaError], None]:

@@ -84,6 +84,40 @@ def test_check_refuses_secrets_and_folders_that_are_not_there(folder: Path, caps
     assert f"scorer.toml:9: streams.lead.bundle = {folder / 'models/lead/2'} does not exist" in err
 
 
+def test_check_refuses_every_path_that_has_to_be_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kafka = '[kafka]\n"ssl.ca.location" = "ca.pem"\n"sasl.kerberos.keytab" = "there"\n'
+    producer = '[kafka.producer]\n"ssl.key.location" = "key.pem"\n"sasl.oauthbearer.assertion.file" = "token"\n'
+    others = '[deployments]\nbundles = "elsewhere"\n[gateway]\ntokens = "tokens.toml"\nstore = "made"\n'
+    sink = '[sink.sql]\npassword = { file = "none" }'
+    (folder / "there").touch()
+    (folder / "scorer.toml").write_text(kafka + producer + others + sink + LEAD)
+    assert run(["config", "check"]) == 3
+    err = capsys.readouterr().err
+    assert f"scorer.toml:2: kafka.ssl.ca.location = {folder / 'ca.pem'} does not exist" in err
+    assert f"scorer.toml:5: kafka.producer.ssl.key.location = {folder / 'key.pem'} does not exist" in err
+    assert "scorer.toml:6: kafka.producer.sasl.oauthbearer.assertion.file = *** does not exist" in err
+    assert f"scorer.toml:8: deployments.bundles = {folder / 'elsewhere'} does not exist" in err
+    assert f"scorer.toml:10: gateway.tokens = {folder / 'tokens.toml'} does not exist" in err
+    assert "sink.sql.password: the file" in err
+    assert err.count("\n") == 6
+
+
+def test_check_takes_words_and_urls_in_a_paths_place(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kafka = '[kafka]\n"ssl.ca.location" = "probe"\n[deployments]\nbundles = "https://h.example/models"\n'
+    (folder / "scorer.toml").write_text(kafka + LEAD)
+    assert run(["config", "check"]) == 0, capsys.readouterr().err
+
+
+def test_check_refuses_values_that_librdkafka_does_not_take(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kafka = '[kafka]\n"fetch.min.bytes" = "abc"\nlog_level = 3\n[kafka.producer]\nacks = "all"\n"linger.ms" = -1\n'
+    (folder / "scorer.toml").write_text(kafka + LEAD)
+    assert run(["config", "check"]) == 3
+    err = capsys.readouterr().err
+    assert 'scorer.toml:2: kafka.fetch.min.bytes = "abc": Invalid value' in err
+    assert "scorer.toml:6: kafka.producer.linger.ms = -1: Configuration property" in err
+    assert err.count("\n") == 2
+
+
 def test_check_refuses_a_folder_without_settings(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["config", "check"]) == 3
     assert "there is no scorer.toml in this folder" in capsys.readouterr().err

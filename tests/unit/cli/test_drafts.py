@@ -232,7 +232,7 @@ def test_golden_lines_hold_floats_that_are_bit_exact() -> None:
     import numpy as np
 
     folder, _ = draft()
-    rows = [json.loads(line) for line in golden_lines(folder, Path("visits.jsonl"), Path("events.visit.avsc"))]
+    rows = [json.loads(line) for line in golden_lines(folder, Path("visits.jsonl"), Path("events.visit.avsc"), print)]
     assert [row["event"] for row in rows] == [visit(number) for number in range(6)]
     for row in rows:
         assert float(np.float32(row["expect"]["score"])) == row["expect"]["score"]
@@ -241,7 +241,7 @@ def test_golden_lines_hold_floats_that_are_bit_exact() -> None:
 def test_making_golden_lines_leaves_no_file_behind() -> None:
     folder, _ = draft()
     before = sorted(path.name for path in folder.iterdir())
-    golden_lines(folder, Path("visits.jsonl"), Path("events.visit.avsc"))
+    golden_lines(folder, Path("visits.jsonl"), Path("events.visit.avsc"), print)
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
@@ -249,7 +249,7 @@ def test_golden_rows_that_are_there_stay_until_new_ones_are_written_whole() -> N
     folder, _ = draft()
     assert write_golden(folder, ["1", "2"]) == 0
     with pytest.raises(ConfigError):
-        golden_lines(folder, Path("none.jsonl"), Path("events.visit.avsc"))
+        golden_lines(folder, Path("none.jsonl"), Path("events.visit.avsc"), print)
     assert (folder / "golden.jsonl").read_text() == "1\n2\n"
     assert write_golden(folder, ["3"]) == 2
     assert (folder / "golden.jsonl").read_text() == "3\n"

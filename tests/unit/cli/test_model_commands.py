@@ -84,6 +84,12 @@ def test_golden_rows_may_come_from_csv(made: Run) -> None:
     )
     code, out, _ = made("model", "golden", BUNDLE, "--events", "visits.csv", "--schema", "events.visit.avsc")
     assert (code, out.split()[0]) == (0, "1")
+    Path("visits.csv").write_text(f"{header.replace('spent', 'Spent')}\ne,c,5,41,7,NL\n")
+    _, _, err = made("model", "golden", BUNDLE, "--events", "visits.csv", "--schema", "events.visit.avsc")
+    assert err == (
+        "visits.csv: left out, as the schema does not have them: Spent\n"
+        "visits.csv: null or their default in every event, as the file does not have them: spent\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,6 +158,7 @@ def test_golden_rows_are_json_and_so_are_their_events(run: Run) -> None:
             ("model", "check", BUNDLE, *SCHEMAS, "--config", "none.toml"),
             "the settings file none.toml cannot be read: No such file",
         ),
+        (("model", "list", "none", "--json"), "none holds no bundle (NAME/VERSION/model.toml)"),
         (("model", "list", "none"), "none holds no bundle (NAME/VERSION/model.toml)"),
         (("model", "list", "churn.onnx"), "churn.onnx holds no bundle (NAME/VERSION/model.toml)"),
     ],
@@ -206,6 +213,16 @@ def test_a_checked_model_is_told_as_json_for_machines(made: Run) -> None:
     assert document["model"] == "churn/1"
     assert document["event_schemas"] == {"events.visit.avsc": True}
     assert document["microseconds_per_row"].keys() == {"1", "32", "512"}
+
+
+def test_versions_of_a_schema_that_are_in_files_of_one_name_are_told_apart(made: Run) -> None:
+    for version in ("v1", "v2"):
+        Path(version).mkdir()
+        Path(version, "e.avsc").write_text(json.dumps(SCHEMA))
+    code, out, _ = made(
+        "model", "check", BUNDLE, "--schema", "v1/e.avsc", "--schema", "v2/e.avsc", *SCHEMAS[2:], "--json"
+    )
+    assert (code, json.loads(out)["event_schemas"]) == (0, {"v1/e.avsc": True, "v2/e.avsc": True})
 
 
 def test_a_schema_that_is_decoded_by_record_alone_is_told_with_field_and_cost(made: Run) -> None:

@@ -53,6 +53,10 @@ def test_lists_are_the_same_whatever_their_order_and_comments(tmp_path: Path) ->
     ("wish", "said"),
     [
         (Wish(since="yesterday"), "is no time"),
+        (Wish(since=""), "is no time"),
+        (Wish(since="1h", until="2h"), "is not before"),
+        (Wish(until="1h", lateness="2030-01-01T00:00"), "is no span"),
+        (Wish(since="7d", positions=""), "cannot be read"),
         (Wish(offsets=("2",)), "is no range"),
         (Wish(offsets=("2:1-2", "2:5-6")), "names partition 2 for the second time"),
     ],

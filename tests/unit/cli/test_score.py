@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +63,9 @@ def test_a_line_is_the_whole_prediction_and_names_file_and_row_as_its_source(sco
     assert (found[2]["source_topic"], found[2]["source_offset"], found[2]["lane"]) == ("visits.jsonl", 2, "file")
 
 
-def avro_file(path: Path) -> None:
-    moments = [visit(number, occurred_at=datetime.fromtimestamp(1_700_000_000, UTC)) for number in range(6)]
+def avro_file(path: Path, far: int = -1) -> None:
+    """The visits as an Avro container; number `far` happened in the year 3170843."""
+    moments = [visit(number, **({"occurred_at": 10**17} if number == far else {})) for number in range(6)]
     with path.open("wb") as out:
         fastavro.writer(out, fastavro.parse_schema(SCHEMA), moments)
 
@@ -95,6 +95,28 @@ def test_a_row_that_is_rejected_is_named_on_stderr_and_the_exit_code_says_so(sco
         "event 5: assemble, out_of_range: spent does not fit float32",
         "3 of 6 events scored, 3 rejected",
     ]
+
+
+def test_a_misspelt_column_is_told_of_and_not_scored_as_missing_in_silence(score: Score) -> None:
+    names = [field["name"] for field in SCHEMA["fields"]]
+    head = ["Country" if name == "country" else "spend" if name == "spent" else name for name in names]
+    rows = [",".join(str(visit(number)[name]) for name in names) for number in range(2)]
+    Path("visits.csv").write_text("\n".join([",".join(head), *rows]))
+    code, _, said = score("visits.csv", *OWN)
+    assert code == 5
+    assert said[-3:] == [
+        "visits.csv: left out, as the schema does not have them: Country, spend",
+        "visits.csv: null or their default in every event, as the file does not have them: spent, country",
+        "0 of 2 events scored, 2 rejected",
+    ]
+
+
+def test_one_odd_time_in_an_avro_container_is_one_rejection(score: Score) -> None:
+    avro_file(Path("visits.avro"), far=2)
+    code, found, said = score("visits.avro", *OWN[2:])
+    assert (code, [each["source_offset"] for each in found]) == (5, [0, 1, 3, 4, 5])
+    assert said[0].startswith("event 3: assemble, in_future: ")
+    assert said[1:] == ["5 of 6 events scored, 1 rejected"]
 
 
 def test_rows_keep_their_numbers_beyond_the_first_thousand(score: Score) -> None:

@@ -42,6 +42,13 @@ def test_a_secret_comes_from_its_own_variable_or_that_with_file_behind_it(load: 
     assert by_file.registry.password.reveal() == CANARY
 
 
+def test_a_secrets_file_may_be_in_the_home_folder(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "pw").write_text(CANARY)
+    written = load('[kafka]\n"sasl.password" = { file = "~/pw" }', {"HOME": str(tmp_path)}).settings
+    named = load("", {"HOME": str(tmp_path), "SCORER_KAFKA__SASL_PASSWORD_FILE": "~/pw"}).settings
+    assert written.kafka_for("admin")["sasl.password"] == named.kafka_for("admin")["sasl.password"] == CANARY
+
+
 def test_a_flag_may_say_where_a_secret_is(load: Load) -> None:
     settings = load("", {"PW": CANARY}, ('kafka.sasl.password={ env = "PW" }',)).settings
     assert settings.kafka_for("admin")["sasl.password"] == CANARY
@@ -102,7 +109,12 @@ def test_a_variable_that_is_not_set_is_named(load: Load) -> None:
         (f'[kafka]\n"sasl.oauthbearer.token.endpoint.url" = "https://u:{CANARY}@h"', {}, ()),
         (f'[registry]\nurl = "http://u:{CANARY}@h"', {}, ()),
         (f'[registry]\nurl = "http://u:a/{CANARY}@h"', {}, ()),
+        (f'[registry]\nurl = "http://u:a b{CANARY}@h"', {}, ()),
+        (f'[registry]\nurl = "http://h?Password={CANARY}"', {}, ()),
         (f'[registry]\npassword = "{CANARY}"', {}, ()),
+        (f'[sink.sql]\nurl = "postgresql://h/db?user=a&sslpassword={CANARY}"', {}, ()),
+        ("", {"SCORER_SINK__SQL__URL": f"postgresql://h/db?user=a&password={CANARY}"}, ()),
+        ("", {"SCORER_SINK__SQL__URL": f"postgresql://h/db?passfile=/{CANARY}"}, ()),
         (f'group = "http://u:{CANARY}@h"', {}, ()),
         ("", {"SCORER_KAFKA__SASL_PASWORD": CANARY}, ()),
         ("", {"SCORER_REGISTRY__URL": f"http://{CANARY}@h"}, ()),

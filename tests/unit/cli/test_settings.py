@@ -75,10 +75,13 @@ def test_names_that_kafka_does_not_take_are_refused(load: Load, topic: str) -> N
         load(LEAD.replace("predictions.lead-score", topic))
 
 
-def test_metrics_need_a_port_for_each_stream(load: Load) -> None:
-    assert load("[metrics]\nport = 65534" + LEAD + LOGIN).settings.metrics.port == 65534
-    with pytest.raises(ConfigError, match=r"metrics.port leaves no port for each of the 2 streams"):
-        load("[metrics]\nport = 65535" + LEAD + LOGIN)
+def test_there_is_a_port_for_each_stream_and_for_the_gateway(load: Load) -> None:
+    for ports in ("metrics.port=65533", "sink.port=65534", "metrics.port=0", "sink.port=-1"):
+        load(LEAD + LOGIN, {}, (ports,))
+    with pytest.raises(ConfigError, match=r"metrics.port leaves no port for each of the 2 streams and the gateway"):
+        load("[metrics]\nport = 65534" + LEAD + LOGIN)
+    with pytest.raises(ConfigError, match=r"sink.port leaves no port for each of the 2 streams"):
+        load("[sink]\nport = 65535" + LEAD + LOGIN)
 
 
 def test_an_unknown_stream_names_the_nearest_or_says_which_there_are(load: Load) -> None:
@@ -130,6 +133,18 @@ def test_each_client_gets_what_is_shared_its_own_overrides_and_nothing_meant_for
     assert settings.kafka_for("consumer") == {**servers, "client.id": "c", "fetch.min.bytes": 1}
     assert settings.kafka_for("producer") == {**servers, "client.id": "a", "linger.ms": 3}
     assert settings.kafka_for("admin") == {**servers, "client.id": "a"}
+
+
+def test_a_number_in_a_texts_or_a_paths_place_is_one_line_with_its_origin(load: Load) -> None:
+    stream = LEAD.replace('"models/lead/1"', "5")
+    with pytest.raises(ConfigError) as refused:
+        load(f"group = 5\n[deployments]\nbundles = 5\n[registry]\nca = 5\n{stream}")
+    assert str(refused.value).splitlines() == [
+        "scorer.toml:1: group = 5 should be a valid string",
+        "scorer.toml:5: registry.ca = 5 should be a valid string",
+        "scorer.toml:3: deployments.bundles = 5 should be a valid string",
+        "scorer.toml:9: streams.lead.bundle = 5 should be a valid string",
+    ]
 
 
 def test_settings_that_are_built_by_hand_pass_the_same_checks() -> None:

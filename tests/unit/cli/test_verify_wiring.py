@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from scorer.cli.compare_wiring import comparison
+from scorer.cli.explain_wiring import explanation, parse_id
 from scorer.cli.verify_wiring import Scene, verification
 from scorer.core.account import Account
+from scorer.core.errors import ConfigError
 from scorer.core.lineage import Lineage
 from scorer.core.pieces import Asked
 from scorer.edges.spill import Spill
@@ -34,19 +37,26 @@ def it() -> Scored:
 
 
 @pytest.fixture
-def verified(it: Scored, load: Load) -> Any:
+def at_hand(it: Scored, load: Load) -> Scene:
     settings = load(LEAD).settings
     plain: Any = SimpleNamespace(
-        topic=lambda _: (None, {}), committed=lambda *_: {}, recipe=it.bundles, extents=it.world.extents
+        topic=lambda _: (None, {}),
+        topics=lambda: it.world.logs,
+        committed=lambda *_: {},
+        recipe=it.bundles,
+        extents=it.world.extents,
     )
     lineage = Lineage(GROUP, TOPIC_ID)
-    scene = Scene(
+    return Scene(
         settings, settings.streams[0], it.world.topics(), plain, plain, plain, it.decoder(), None, lineage, plain
     )
 
+
+@pytest.fixture
+def verified(at_hand: Scene) -> Any:
     def verified() -> Account:
         with Spill() as spill:
-            return verification(scene, spill, Asked(), "spring")[1]()
+            return verification(at_hand, spill, Asked(), "spring")[1]()
 
     return verified
 
@@ -60,3 +70,14 @@ def test_a_rejection_by_the_replay_accounts_for_an_event_of_its_lane(it: Scored,
 def test_a_rejection_by_the_live_stream_hides_nothing_that_a_lane_has_lost(it: Scored, verified: Any) -> None:
     it.reject((0, 0))
     assert verified().events == {"prediction": 3, "missing": 1}
+
+
+def test_a_lane_that_no_replay_has_begun_is_called_that_and_not_a_topic_for_setup_to_make(at_hand: Scene) -> None:
+    never = "lane autumn of lead was never begun; see: scorer replay"
+    with Spill() as spill, Spill() as other:
+        with pytest.raises(ConfigError, match=never):
+            verification(at_hand, spill, Asked(), "autumn")
+        with pytest.raises(ConfigError, match=never):
+            comparison(at_hand, (spill, other), Asked(), ("spring", "autumn"))
+    with pytest.raises(ConfigError, match=never):
+        explanation(at_hand, parse_id("lead/1/events.new-lead/0/0"), "autumn")

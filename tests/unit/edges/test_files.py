@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from scorer.core.errors import ConfigError, ContractError
 from scorer.core.schema import Node, writer_schema
-from scorer.edges.files import container_schema, read_events, read_schema, read_text
+from scorer.edges.files import container_schema, read_events, read_schema, read_text, unmatched
 
 SCHEMA = {
     "type": "record",
@@ -31,8 +30,8 @@ ROOT = writer_schema(1, json.dumps(SCHEMA)).root
 HEAD = "id,age,rate,vip,note,codes\n"
 
 
-def read(path: Path, root: Node | None = ROOT) -> list[dict[str, Any]]:
-    return [dict(event) for event in read_events(path, root)]
+def read(path: Path, root: Node | None = ROOT, seen: set[str] | None = None) -> list[dict[str, Any]]:
+    return [dict(event) for event in read_events(path, root, set() if seen is None else seen)]
 
 
 def written(path: Path, content: str | bytes) -> Path:
@@ -63,8 +62,36 @@ def test_semicolons_separate_where_the_header_has_more_of_them(tmp_path: Path) -
 
 
 def test_columns_that_the_schema_does_not_know_are_left_out_and_short_rows_lack_fields(tmp_path: Path) -> None:
-    path = written(tmp_path / "e.csv", "id,extra,age\na,1,2\nb\nc,1,2,3,4\n")
+    path = written(tmp_path / "e.csv", "id,extra,age\na,1,2\nb\nc,1,2,,\n")
     assert read(path) == [{"id": "a", "age": 2}, {"id": "b"}, {"id": "c", "age": 2}]
+
+
+@pytest.mark.parametrize("name", ["e.csv", "e.jsonl"])
+def test_names_that_only_the_file_or_only_the_schema_has_are_told(tmp_path: Path, name: str) -> None:
+    events = {
+        "e.csv": "id,Age,rate,vip,note,extra\na,1,2,true,,x\n",
+        "e.jsonl": '{"id": "a", "rate": 2.0, "vip": true, "extra": 1}\n{"Age": 1, "note": null}\n',
+    }
+    seen: set[str] = set()
+    path = written(tmp_path / name, events[name])
+    read(path, ROOT, seen)
+    assert unmatched(path, ROOT, seen) == [
+        f"{path}: left out, as the schema does not have them: Age, extra",
+        f"{path}: null or their default in every event, as the file does not have them: age, codes",
+    ]
+
+
+def test_a_file_with_the_schemas_names_or_without_events_needs_no_word(tmp_path: Path) -> None:
+    seen: set[str] = set()
+    read(written(tmp_path / "e.csv", HEAD), ROOT, seen)
+    assert unmatched(tmp_path / "e.csv", ROOT, seen) == []
+    assert unmatched(tmp_path / "e.jsonl", ROOT, set()) == []
+
+
+def test_of_many_names_the_first_are_told(tmp_path: Path) -> None:
+    seen = {name for name, _ in ROOT.fields} | {f"x{number:02}" for number in range(20)}
+    (said,) = unmatched(tmp_path / "e.csv", ROOT, seen)
+    assert said.endswith(": x00, x01, x02, x03, x04, x05, x06, x07, x08, x09 and 10 more")
 
 
 @pytest.mark.parametrize("text", ["forty", "4.5", "1_000", ""])
@@ -78,25 +105,35 @@ def test_a_cell_that_is_no_boolean_and_no_json_stays_text(tmp_path: Path) -> Non
     assert read(path) == [{"id": "a", "vip": "perhaps", "codes": "x"}, {"id": "b", "vip": True, "codes": None}]
 
 
-def avro_file(path: Path) -> Path:
+def avro_file(path: Path, *times: int, **options: Any) -> Path:
     moment = {"type": "long", "logicalType": "timestamp-millis"}
     schema = {"type": "record", "name": "R", "fields": [{"name": "at", "type": moment}, {"name": "x", "type": "int"}]}
+    events = [{"at": at, "x": number} for number, at in enumerate(times or (1000, 2000), 1)]
     with path.open("wb") as out:
-        fastavro.writer(out, fastavro.parse_schema(schema), [{"at": 1000, "x": 1}, {"at": 2000, "x": 2}])
+        fastavro.writer(out, fastavro.parse_schema(schema), events, **options)
     return path
 
 
 def test_an_avro_container_brings_its_events_and_its_schema(tmp_path: Path) -> None:
     path = avro_file(tmp_path / "e.avro")
-    assert read(path, None) == [
-        {"at": datetime.fromtimestamp(1, UTC), "x": 1},
-        {"at": datetime.fromtimestamp(2, UTC), "x": 2},
-    ]
+    assert read(path, None) == [{"at": 1000, "x": 1}, {"at": 2000, "x": 2}]
     schema = writer_schema(1, container_schema(path))
     assert [(name, node.kind, node.logical) for name, node in schema.root.fields] == [
         ("at", "long", "timestamp-millis"),
         ("x", "int", ""),
     ]
+
+
+def test_a_time_that_is_none_for_python_is_what_the_container_holds(tmp_path: Path) -> None:
+    path = avro_file(tmp_path / "e.avro", 10**17, -(10**17))
+    assert [each["at"] for each in read(path, None)] == [10**17, -(10**17)]
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate"])
+def test_every_block_of_a_container_is_read(tmp_path: Path, codec: str) -> None:
+    times = range(1000)
+    path = avro_file(tmp_path / "e.avro", *times, codec=codec, sync_interval=100)
+    assert [each["at"] for each in read(path, None)] == list(times)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +144,7 @@ def test_an_avro_container_brings_its_events_and_its_schema(tmp_path: Path) -> N
         ("e.jsonl", b'{"a": "\xff"}\n', "e.jsonl cannot be read: .*codec can't decode byte 0xff"),
         ("e.csv", "who,when\na,b\n", "e.csv has no column of the schema in its first line: who, when; wanted: id, age"),
         ("e.csv", "", "e.csv has no column of the schema in its first line: nothing; wanted: id"),
+        ("e.csv", "id,age\na,1\nb,2,3\n", "e.csv line 3 has 3 cells, and the first line names 2 columns"),
         ("e.csv", "id\tage\na\t1\n", "e.csv has no column of the schema in its first line: id\tage; wanted"),
         ("e.csv", f'id,note\na,"{"x" * 200_000}"\n', "e.csv cannot be read: field larger than field limit"),
         ("e.avro", b"Obj\x01 and nothing", "e.avro cannot be read: "),
@@ -124,7 +162,7 @@ def test_a_broken_file_is_named_with_what_is_wrong_and_where(
 
 
 def test_what_came_before_a_broken_line_is_read(tmp_path: Path) -> None:
-    events = read_events(written(tmp_path / "e.jsonl", '{"a": 1}\n{'), None)
+    events = read_events(written(tmp_path / "e.jsonl", '{"a": 1}\n{'), None, set())
     assert next(events) == {"a": 1}
     with pytest.raises(ConfigError, match="line 2"):
         next(events)

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, Producer
 from scorer.core.errors import ConfigError
 from scorer.edges.kafka.admin import KafkaAdmin
 from scorer.edges.kafka.consumer import KafkaSource
-from scorer.edges.kafka.messages import made
+from scorer.edges.kafka.messages import made, refusal
 from scorer.edges.kafka.producer import KafkaPublisher
 from scorer.edges.kafka.reader import KafkaReader
 from scorer.edges.kafka.settings import IDLE_MS, PROFILES, consumer_properties, producer_properties, transactional
@@ -22,6 +22,13 @@ GUARANTEED_PRODUCER = {"enable.idempotence": True, "message.timeout.ms": 0}
 
 def silent(event: str, fields: Any) -> None:
     """Hears what is said, and forgets it."""
+
+
+def test_a_value_that_is_none_for_its_property_is_told_of_without_a_client() -> None:
+    for name, value in {"fetch.min.bytes": 5, "acks": "all", "enable.ssl.certificate.verification": True}.items():
+        assert refusal(name, value) == ""
+    for name, value in {"fetch.min.bytes": "abc", "acks": "some", "log_level": 99}.items():
+        assert refusal(name, value).strip() == refusal(name, value) != ""
 
 
 @pytest.mark.parametrize("profile", PROFILES)
