@@ -5,7 +5,6 @@ It ends well only if every event that was sent came out, as a prediction or as a
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import sys
 import time
@@ -18,7 +17,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from scorer.core.errors import ConfigError, ScorerError, TransientError
+from scorer.core.errors import ScorerError, TransientError
 from scorer.core.schema import WriterSchema, writer_schema
 from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.admin import KafkaAdmin, Topic
@@ -28,6 +27,7 @@ from scorer.edges.kafka.reader import KafkaReader
 from scorer.edges.kafka.settings import producer_properties
 from scorer.edges.schema_folder import SchemaFolder
 from scorer.local import process
+from scorer.local.demo_folder import hold
 from scorer.local.demo_load import Outcome, await_all, send_all
 from scorer.local.demo_readers import DATABASE, ask_gateway, ask_tables, fill_tables
 from scorer.local.events import DEPLOYMENTS, KEYS, MODELS, OUTPUTS, TOPICS, Events, from_file, samples
@@ -51,7 +51,7 @@ class Plan:
     """What the demo does.
 
     Attributes:
-        folder: where broker, settings and logs live; the broker's data is made anew each time.
+        folder: where broker, settings and logs live, empty or a demo's; the broker's data is made anew each time.
         csv: a real file to stream, or None for samples.
         leads, logins: how many samples of each.
         broker: "kafka" for a real one, "mock" for librdkafka's built-in cluster.
@@ -85,12 +85,12 @@ def run_demo(
         kept: called with `plan.keep` once all is done and everything still runs; its end ends the demo.
 
     Raises:
+        ConfigError: the folder is not a demo's, or another demo runs in it.
         LocalUnavailable: a real Kafka cannot be had here.
         ScorerError: something did not start.
     """
-    plan.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        _hold_alone(plan.folder, stack)
+        hold(plan.folder, stack)
         bootstrap = _broker(plan, stack, say)
         schemas = _schemas()
         kinds = [from_file(plan.csv, _now).kind] if plan.csv else list(TOPICS)
@@ -130,15 +130,6 @@ def _streams(plan: Plan) -> list[Events]:
     if plan.csv is not None:
         return [from_file(plan.csv, _now)]
     return [samples("lead", plan.leads, plan.seed, _now), samples("login", plan.logins, plan.seed, _now)]
-
-
-def _hold_alone(folder: Path, stack: ExitStack) -> None:
-    """Keeps a second demo out of the folder; the kernel lets go when this process ends, however it ends."""
-    lock = stack.enter_context((folder / "lock").open("w"))
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise ConfigError(f"another demo runs in {folder}: wait for it, or give --folder OTHER") from None
 
 
 def _broker(plan: Plan, stack: ExitStack, say: Say) -> str:

@@ -22,6 +22,8 @@ from scorer.local.registry import registry as registry_server
 from scorer.local.server import STOP_S_MAX, Server
 
 KAFKA_PORT, REGISTRY_PORT = 9092, 8081
+STATE = "state.json"
+"""What was started in a folder. It stays there for good: whose the data is can be told by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,8 @@ def down(folder: Path, say: Say) -> tuple[str, ...]:
             class_archive.publish(home)
         class_archive.discard(home)
         ended.append(status.member.name)
-    _file(folder).unlink(missing_ok=True)
+    if _file(folder).exists():
+        _write(State(folder, ()))
     return tuple(ended)
 
 
@@ -140,7 +143,7 @@ def _server(name: str, folder: Path, ports: tuple[int, int], say: Say) -> Server
 
 
 def _file(folder: Path) -> Path:
-    return folder.resolve() / "state.json"
+    return folder.resolve() / STATE
 
 
 def _read(folder: Path) -> State:
