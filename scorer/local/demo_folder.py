@@ -11,9 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from scorer.core.errors import ConfigError
-from scorer.local.stack import STATE
+from scorer.local.stack import LOCK, STATE
 
-LOCK = "lock"
 MARK = "made-by-scorer-demo"
 MARK_TEXT = "`scorer demo --folder HERE` deletes the broker's data and the tables in this folder at its start.\n"
 
@@ -33,7 +32,9 @@ def hold(folder: Path, stack: ExitStack) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise ConfigError(f"another demo runs in {folder}: wait for it, or give --folder OTHER") from None
+        raise ConfigError(
+            f"another demo or a `scorer local` works in {folder}: wait for it, or give --folder OTHER"
+        ) from None
     (folder / MARK).write_text(MARK_TEXT, encoding="utf-8")
 
 

@@ -1,14 +1,17 @@
 """Kafka and the registry as one surrounding that stays up between commands: `scorer local up`, `down`, `status`.
 
 Guarantees: what `up` has started is written down in the folder before it is waited for, so `status` and `down` find it
-even after a broken start; `down` signals only the very processes that were written down; data stays in the folder,
-and the next `up` goes on with it.
+even after a broken start; one `up` or `down` at a time works in a folder, so nothing is started twice or missed; `down`
+signals only the very processes that were written down; data stays in the folder, and the next `up` goes on with it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from scorer.local.registry import registry as registry_server
 from scorer.local.server import STOP_S_MAX, Server
 
 KAFKA_PORT, REGISTRY_PORT = 9092, 8081
+LOCK = "lock"
 STATE = "state.json"
 """What was started in a folder. It stays there for good: whose the data is can be told by it."""
 
@@ -87,6 +91,38 @@ def up(
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {"kafka": kafka_port} | ({"registry": registry_port} if registry else {})
+    with _alone(folder, say):
+        return _up(folder, say, wanted)
+
+
+def down(folder: Path, say: Say) -> tuple[str, ...]:
+    """Ends what `up` has started in `folder`, the registry first, and returns the names of what was running."""
+    if not folder.is_dir():
+        return ()
+    with _alone(folder, say):
+        return _down(folder, say)
+
+
+def status_of(folder: Path) -> tuple[Status, ...]:
+    """Returns how the servers that `up` has started in `folder` are now; nothing if there are none."""
+    return tuple(
+        Status(member, process.alive(member.mark), process.resident_mb(member.mark)) for member in _read(folder).members
+    )
+
+
+@contextmanager
+def _alone(folder: Path, say: Say) -> Iterator[None]:
+    """Waits for another command that works in the folder, and keeps others out; the kernel lets go when we end."""
+    with (folder / LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"Waiting for another command that works in {folder}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _up(folder: Path, say: Say, wanted: Mapping[str, int]) -> State:
     members = {status.member.name: status.member for status in status_of(folder) if status.running}
     servers: dict[str, Server] = {}
     try:
@@ -109,8 +145,7 @@ def up(
     return State(folder, tuple(members.values()))
 
 
-def down(folder: Path, say: Say) -> tuple[str, ...]:
-    """Ends what `up` has started in `folder`, the registry first, and returns the names of what was running."""
+def _down(folder: Path, say: Say) -> tuple[str, ...]:
     ended = []
     for status in reversed(status_of(folder)):
         if not status.running:
@@ -124,13 +159,6 @@ def down(folder: Path, say: Say) -> tuple[str, ...]:
     if _file(folder).exists():
         _write(State(folder, ()))
     return tuple(ended)
-
-
-def status_of(folder: Path) -> tuple[Status, ...]:
-    """Returns how the servers that `up` has started in `folder` are now; nothing if there are none."""
-    return tuple(
-        Status(member, process.alive(member.mark), process.resident_mb(member.mark)) for member in _read(folder).members
-    )
 
 
 def _server(name: str, folder: Path, ports: tuple[int, int], say: Say) -> Server:
