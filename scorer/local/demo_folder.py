@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from scorer.core.errors import ConfigError
-from scorer.local.stack import LOCK, STATE
+from scorer.local.stack import LOCK, STATE, open_lock
 
 MARK = "made-by-scorer-demo"
 MARK_TEXT = "`scorer demo --folder HERE` deletes the broker's data and the tables in this folder at its start.\n"
@@ -21,14 +21,13 @@ def hold(folder: Path, stack: ExitStack) -> None:
     """Makes the folder a demo's and keeps a second one out; the kernel lets go when this process ends, however it ends.
 
     Raises:
-        ConfigError: it is not a demo's, or another demo runs in it.
+        ConfigError: it is not a demo's, or another demo runs in it, or it cannot be used.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     if not _is_a_demos(folder):
         raise ConfigError(
             f"{folder} holds files that are not a demo's, which starts by deleting what is there: give --folder OTHER"
         )
-    lock = stack.enter_context((folder / LOCK).open("w"))
+    lock = stack.enter_context(open_lock(folder))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

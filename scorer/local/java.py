@@ -35,7 +35,7 @@ SOCKET_WAIT_S_MAX = 10
 # 450 to 600 at first and 205 after half a minute, longer than most servers here live.
 QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError")
 
-WITHOUT = "or go on without a real Kafka: --broker mock"
+WITHOUT = "or go on without a real Kafka: scorer demo --broker mock"
 
 
 class LocalUnavailable(ConfigError):  # noqa: N818 -- it names a state of the machine, not a mistake

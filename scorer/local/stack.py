@@ -14,7 +14,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
+from scorer.core.errors import ConfigError
 from scorer.local import class_archive, process
 from scorer.local.java import LocalUnavailable, Say
 from scorer.local.kafka import Plan as KafkaPlan
@@ -86,10 +88,10 @@ def up(
     What already runs in this folder is left as it is. Both start at the same time.
 
     Raises:
+        ConfigError: the folder cannot be used.
         LocalUnavailable: one cannot be had; what this call has started is ended again.
     """
     folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     wanted = {"kafka": kafka_port} | ({"registry": registry_port} if registry else {})
     with _alone(folder, say):
         return _up(folder, say, wanted)
@@ -110,10 +112,23 @@ def status_of(folder: Path) -> tuple[Status, ...]:
     )
 
 
+def open_lock(folder: Path) -> TextIO:
+    """Opens the file that whoever works in a folder locks; the folder is made if it is not there.
+
+    Raises:
+        ConfigError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return (folder / LOCK).open("a", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be used: {error.strerror}; give --folder OTHER") from error
+
+
 @contextmanager
 def _alone(folder: Path, say: Say) -> Iterator[None]:
     """Waits for another command that works in the folder, and keeps others out; the kernel lets go when we end."""
-    with (folder / LOCK).open("a") as lock:
+    with open_lock(folder) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -178,7 +193,7 @@ def _read(folder: Path) -> State:
     try:
         content = json.loads(_file(folder).read_text(encoding="utf-8"))
         return State(folder, tuple(Member(**member) for member in content["members"]))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return State(folder, ())
     except (ValueError, KeyError, TypeError) as error:
         raise LocalUnavailable(f"{_file(folder)} is not what `local up` writes: {error}", "Delete it") from error

@@ -118,3 +118,9 @@ def test_two_demos_do_not_run_in_one_folder(tmp_path: Path) -> None:
         hold(tmp_path, first)
         with pytest.raises(ConfigError, match=r"another demo .*--folder OTHER"):
             hold(tmp_path, second)
+
+
+def test_a_folder_that_cannot_be_used_is_the_callers(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with ExitStack() as stack, pytest.raises(ConfigError, match=r"/file cannot be used: File exists"):
+        hold(tmp_path / "file", stack)

@@ -97,7 +97,7 @@ def test_an_entry_without_a_checksum_is_refused_by_name() -> None:
 def test_what_cannot_be_had_offers_the_way_without() -> None:
     error = LocalUnavailable("No jars", "Plug in the cable")
     assert isinstance(error, ConfigError)
-    assert str(error) == "No jars. Plug in the cable, or go on without a real Kafka: --broker mock"
+    assert str(error) == "No jars. Plug in the cable, or go on without a real Kafka: scorer demo --broker mock"
 
 
 def test_free_ports_are_never_the_same_twice_in_a_row() -> None:

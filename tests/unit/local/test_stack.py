@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from scorer.core.errors import ConfigError
 from scorer.local import process, stack
 from scorer.local.server import Server
 
@@ -101,3 +102,16 @@ def test_a_down_where_nothing_ever_was_makes_nothing(tmp_path: Path) -> None:
     said: list[Any] = []
     assert stack.down(tmp_path / "none", said.append) == ()
     assert list(tmp_path.iterdir()) == said == []
+
+
+def test_nothing_runs_in_a_folder_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert stack.status_of(tmp_path / "file") == ()
+
+
+def test_a_folder_that_cannot_be_used_is_the_callers(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"/file cannot be used: File exists; give --folder OTHER"):
+        stack.up(tmp_path / "file", print)
+    with pytest.raises(ConfigError, match=r"/file/below cannot be used: Not a directory; give --folder OTHER"):
+        stack.up(tmp_path / "file" / "below", print)
