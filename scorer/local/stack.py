@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from scorer.core.errors import ConfigError
+from scorer.edges.home import expanded
 from scorer.local import class_archive, process
 from scorer.local.java import LocalUnavailable, Say
 from scorer.local.kafka import Plan as KafkaPlan
@@ -70,9 +71,13 @@ class Status:
 
 
 def default_folder() -> Path:
-    """Returns where the surrounding lives unless said otherwise: `$XDG_STATE_HOME` or ~/.local/state, scorer/local."""
+    """Returns where the surrounding lives unless said otherwise: `$XDG_STATE_HOME` or ~/.local/state, scorer/local.
+
+    Raises:
+        ConfigError: nobody knows the home folder.
+    """
     home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "scorer" / "local"
+    return (Path(home) if home else expanded(Path("~/.local/state"))) / "scorer" / "local"
 
 
 def up(
