@@ -5,6 +5,7 @@ It ends well only if every event that was sent came out, as a prediction or as a
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import time
@@ -41,6 +42,7 @@ PARTITIONS = 4
 READY_S_MAX = 60.0
 GRACE_S = 25.0
 BYTES_MAX = 1_000_000
+STORE = "gateway.sqlite3"
 TRICKLE_EVENTS, TRICKLE_PER_S = 10, 5.0
 
 Say = Callable[[str], None]
@@ -186,28 +188,36 @@ def _start_workers(plan: Plan, bootstrap: str, kinds: list[str], stack: ExitStac
     """Starts `scorer worker` as a person would, with settings written to a file."""
     first = _run_of_ports(len(kinds) + 1)  # the gateway's health has the port after the workers'
     (gateway_port,) = free_ports(1)
+    stage = Stage(plan.folder / "scorer.toml", kinds, range(first, first + len(kinds)), gateway_port)
+    for stale in (*plan.folder.glob(f"{DATABASE}*"), *plan.folder.glob(f"{STORE}*")):
+        stale.unlink()
+    stage.settings.write_text(_settings(plan, bootstrap, stage), encoding="utf-8")
+    start_process(plan, stage, ("worker",), stack)
+    return stage
+
+
+def _settings(plan: Plan, bootstrap: str, stage: Stage) -> str:
     streams = "".join(
-        f'\n[[streams]]\nname = "{kind}"\nbundle = "{shipped("models") / MODELS[kind]}"\n'
+        f'\n[[streams]]\nname = "{kind}"\nbundle = {_quoted(shipped("models") / MODELS[kind])}\n'
         f'from = "{TOPICS[kind]}"\nto = "{OUTPUTS[kind]}"\n'
-        for kind in kinds
+        for kind in stage.kinds
     )
     mock = (
         f'[kafka.producer]\n"message.max.bytes" = {BYTES_MAX}\n[checks]\nweak = "off"\n'
         if plan.broker == "mock"
         else ""
     )
-    settings, store = plan.folder / "scorer.toml", plan.folder / "gateway.sqlite3"
-    for stale in (*plan.folder.glob(f"{DATABASE}*"), *plan.folder.glob(f"{store.name}*")):
-        stale.unlink()
-    settings.write_text(
+    return (
         f'group = "demo-{int(time.time())}"\n[kafka]\n"bootstrap.servers" = "{bootstrap}"\n{mock}'
-        f'[registry]\nurl = "folder:{shipped("schemas")}"\n[metrics]\nport = {first}\n'
-        f'[sink]\nport = -1\n[sink.sql]\nurl = "sqlite:///{plan.folder / DATABASE}"\n'
-        f'[gateway]\nport = {gateway_port}\nstore = "{store}"\n{streams}'
+        f"[registry]\nurl = {_quoted('folder:', shipped('schemas'))}\n[metrics]\nport = {stage.ports[0]}\n"
+        f"[sink]\nport = -1\n[sink.sql]\nurl = {_quoted('sqlite:///', plan.folder / DATABASE)}\n"
+        f"[gateway]\nport = {stage.gateway_port}\nstore = {_quoted(plan.folder / STORE)}\n{streams}"
     )
-    stage = Stage(settings, kinds, range(first, first + len(kinds)), gateway_port)
-    start_process(plan, stage, ("worker",), stack)
-    return stage
+
+
+def _quoted(*parts: str | Path) -> str:
+    """Text as TOML has it, which JSON has as well."""
+    return json.dumps("".join(map(str, parts)), ensure_ascii=False)
 
 
 def start_process(plan: Plan, stage: Stage, command: tuple[str, ...], stack: ExitStack) -> None:
