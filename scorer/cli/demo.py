@@ -24,7 +24,7 @@ def demo(
     events: Annotated[int, typer.Option(min=100, max=1_000_000, help="Sample leads; logins are a quarter.")] = 20_000,
     broker: Annotated[str, typer.Option(help="kafka (a real one) or mock (offline, no guarantees).")] = "kafka",
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running, with a page to look at.")] = False,
-    folder: Annotated[Path, typer.Option(help="Where broker, settings and logs live.")] = Path(".demo"),
+    folder: Annotated[Path, typer.Option(help="For broker, settings, logs; empty or a demo's.")] = Path(".demo"),
     as_json: AsJson = False,
 ) -> None:
     """Start a real Kafka, send events, score them with real worker processes, read the predictions back.

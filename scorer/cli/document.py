@@ -59,7 +59,7 @@ def read_document(path: Path) -> Document:
         ConfigError: it cannot be read, or is not TOML.
     """
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
         content = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(

@@ -20,6 +20,7 @@ from scorer.core.ports import Report
 from scorer.core.state import State, Status
 from scorer.edges.bundles import read_bundle
 from scorer.edges.clock import SystemClock
+from scorer.edges.home import expanded
 from scorer.edges.kafka.admin import KafkaAdmin
 from scorer.edges.kafka.messages import sparingly
 from scorer.edges.kafka.reader import KafkaReader
@@ -53,7 +54,7 @@ def run_gateway(settings: Settings, report: Report) -> int:
     chosen, stop, clock, metrics = settings.gateway, stopped_by_signals(), SystemClock(), GatewayMetrics()
     kinds, hosts = served_kinds(settings), _hosts(chosen)
     authority = _authority(chosen, kinds, report)
-    store_path = chosen.store.expanduser()
+    store_path = expanded(chosen.store)
     store = LatestStore(store_path, Keep(chosen.log_rows_max, chosen.log_ms_max))
     status = told_status(metrics, clock, report)
     ask = AskStore(store_path)

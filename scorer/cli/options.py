@@ -16,6 +16,9 @@ import typer
 if TYPE_CHECKING:
     from scorer.cli.layers import Loaded
 
+EVENTS_MAX = 1_000_000_000_000
+"""What an option may count: Python's own iterators end at 2**63, and nobody waits for so many."""
+
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", metavar="PATH", envvar="SCORER_CONFIG", help="Settings file; ./scorer.toml by default."),

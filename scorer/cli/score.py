@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scorer.cli.exits import ExitCode
+from scorer.cli.options import EVENTS_MAX
 from scorer.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def score(
     prediction: Annotated[
         Path | None, typer.Option(help="The prediction's schema; by default the shipped one that the contract names.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("-n", "--limit", min=1, help="Only so many events.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("-n", "--limit", min=1, max=EVENTS_MAX, help="Only so many events.")
+    ] = None,
 ) -> None:
     """Score a file and print one JSON line per prediction. Rejections go to stderr; exit code 5 if there were any."""
     from scorer.cli.wiring import origin, prove

@@ -38,7 +38,7 @@ class Secret:
     value: str | None = None
 
     def reveal(self) -> str:
-        """The text, without one line end at its end.
+        """The text, without a byte order mark in front and one line end at its end.
 
         Raises:
             ConfigError: the file cannot be read or is empty, or the variable is not set.
@@ -58,7 +58,7 @@ class Secret:
         if len(content) > SECRET_BYTES_MAX:
             raise ConfigError(f"{self.key}: the {self.place} is longer than {SECRET_BYTES_MAX} bytes")
         try:
-            text = content.decode()
+            text = content.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise ConfigError(f"{self.key}: the {self.place} is not UTF-8") from None
         text = text.removesuffix("\n").removesuffix("\r")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scorer.cli.options import AsJson, ConfigFile, Sets, load
+from scorer.cli.options import EVENTS_MAX, AsJson, ConfigFile, Sets, load
 from scorer.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,10 +24,12 @@ def send(
         Path | None, typer.Option(help="A real file: Bank Marketing or Online Retail, plain or .gz.")
     ] = None,
     count: Annotated[
-        int | None, typer.Option("-n", "--count", min=1, help="How many; 1000 samples by default.")
+        int | None, typer.Option("-n", "--count", min=1, max=EVENTS_MAX, help="How many; 1000 samples by default.")
     ] = None,
-    rate: Annotated[float, typer.Option(min=0, help="Events a second; 0 is as fast as they are taken.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of the samples; the same seed gives the same events.")] = 1,
+    rate: Annotated[
+        float, typer.Option(min=0, max=1_000_000_000, help="Events a second; 0 is as fast as they are taken.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the samples; the same seed gives the same events.")] = 1,
     kind: Annotated[str, typer.Option(help="lead or login; by default told by the stream's input topic.")] = "",
     config: ConfigFile = None,
     sets: Sets = None,

@@ -31,7 +31,9 @@ def setup(
     schemas: Annotated[
         Path | None, typer.Option(help="Folder with a TOPIC.avsc per topic; the shipped ones by default.")
     ] = None,
-    partitions: Annotated[int, typer.Option(min=1, max=10_000, help="Of each topic that is made.")] = 4,
+    partitions: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Of each topic that is made; deployments' has 1.")
+    ] = 4,
     replication: Annotated[int, typer.Option(min=-1, max=10, help="Copies; -1 is the broker's default.")] = -1,
     attempts: Annotated[int, typer.Option(min=1, help="How often to ask a neighbour that does not answer.")] = 20,
     as_json: AsJson = False,
@@ -65,7 +67,8 @@ def setup(
         typer.echo(json.dumps({"topics_created": made, "schemas": registered}))
         return
     for topic in made:
-        typer.echo(f"topic   {topic} created with {partitions} partitions")
+        count = 1 if topic == settings.deployments.topic else partitions
+        typer.echo(f"topic   {topic} created with {count} partition{'s'[: count != 1]}")
     if not made:
         typer.echo("topic   all are there")
     for subject, schema_id in registered.items():

@@ -13,6 +13,7 @@ from scorer.cli.keys import Kind, Target, variable
 from scorer.cli.librdkafka import NO_PATHS, PROPERTIES, SAFE_TEXT, SECRETS, holds_path
 from scorer.cli.secrets import Secret, has_credentials
 from scorer.cli.settings import FOLDER_SCHEME
+from scorer.edges.home import expanded
 from scorer.edges.locations import as_location
 
 
@@ -152,5 +153,5 @@ def _refuse_credentials(value: str, target: Target) -> None:
 def _placed(raw: Raw, path: str, environ: Mapping[str, str]) -> Path:
     if path == "~" or path.startswith("~/"):
         home = environ.get("HOME")
-        return (Path(home) if home else Path.home()) / path[2:]
+        return Path(home) / path[2:] if home else expanded(Path(path))
     return raw.folder / path

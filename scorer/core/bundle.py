@@ -38,9 +38,9 @@ class Bundle:
 
     @cached_property
     def contract(self) -> Contract:
-        """The parsed model.toml. Raises ContractError where it is wrong."""
+        """The parsed model.toml, a byte order mark left out. Raises ContractError where it is wrong."""
         try:
-            text = self.files["model.toml"].decode()
+            text = self.files["model.toml"].decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise ContractError(f"{self.place}: model.toml is not valid UTF-8: {error}") from error
         return parse_contract(text)

@@ -46,7 +46,7 @@ def golden_rows(model: Model) -> list[Golden]:
     """
     place = f"{model.bundle.place}: golden.jsonl"
     rows = []
-    for number, line in enumerate(model.bundle.files["golden.jsonl"].decode().split("\n"), 1):
+    for number, line in enumerate(model.bundle.files["golden.jsonl"].decode("utf-8-sig").split("\n"), 1):
         if not line.strip():
             continue
         try:

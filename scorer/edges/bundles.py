@@ -114,7 +114,7 @@ def _read(folder: Path, name: str) -> bytes:
 
 def _decoded(content: bytes, path: Location) -> str:
     try:
-        return content.decode()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ContractError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}") from error
 

@@ -190,7 +190,7 @@ def _entry(raw: Any, where: str) -> Entry:
 def _schema_text(path: Path) -> str:
     """A schema file's content, sure to be JSON."""
     try:
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode("utf-8-sig")
         json.loads(text)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error

@@ -5,7 +5,7 @@ It ends well only if every event that was sent came out, as a prediction or as a
 
 from __future__ import annotations
 
-import fcntl
+import json
 import shutil
 import sys
 import time
@@ -18,7 +18,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from scorer.core.errors import ConfigError, ScorerError, TransientError
+from scorer.core.errors import ScorerError, TransientError
 from scorer.core.schema import WriterSchema, writer_schema
 from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.admin import KafkaAdmin, Topic
@@ -28,6 +28,7 @@ from scorer.edges.kafka.reader import KafkaReader
 from scorer.edges.kafka.settings import producer_properties
 from scorer.edges.schema_folder import SchemaFolder
 from scorer.local import process
+from scorer.local.demo_folder import hold
 from scorer.local.demo_load import Outcome, await_all, send_all
 from scorer.local.demo_readers import DATABASE, ask_gateway, ask_tables, fill_tables
 from scorer.local.events import DEPLOYMENTS, KEYS, MODELS, OUTPUTS, TOPICS, Events, from_file, samples
@@ -41,6 +42,7 @@ PARTITIONS = 4
 READY_S_MAX = 60.0
 GRACE_S = 25.0
 BYTES_MAX = 1_000_000
+STORE = "gateway.sqlite3"
 TRICKLE_EVENTS, TRICKLE_PER_S = 10, 5.0
 
 Say = Callable[[str], None]
@@ -51,7 +53,7 @@ class Plan:
     """What the demo does.
 
     Attributes:
-        folder: where broker, settings and logs live; the broker's data is made anew each time.
+        folder: where broker, settings and logs live, empty or a demo's; the broker's data is made anew each time.
         csv: a real file to stream, or None for samples.
         leads, logins: how many samples of each.
         broker: "kafka" for a real one, "mock" for librdkafka's built-in cluster.
@@ -85,12 +87,12 @@ def run_demo(
         kept: called with `plan.keep` once all is done and everything still runs; its end ends the demo.
 
     Raises:
+        ConfigError: the folder is not a demo's, or another demo runs in it.
         LocalUnavailable: a real Kafka cannot be had here.
         ScorerError: something did not start.
     """
-    plan.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        _hold_alone(plan.folder, stack)
+        hold(plan.folder, stack)
         bootstrap = _broker(plan, stack, say)
         schemas = _schemas()
         kinds = [from_file(plan.csv, _now).kind] if plan.csv else list(TOPICS)
@@ -130,15 +132,6 @@ def _streams(plan: Plan) -> list[Events]:
     if plan.csv is not None:
         return [from_file(plan.csv, _now)]
     return [samples("lead", plan.leads, plan.seed, _now), samples("login", plan.logins, plan.seed, _now)]
-
-
-def _hold_alone(folder: Path, stack: ExitStack) -> None:
-    """Keeps a second demo out of the folder; the kernel lets go when this process ends, however it ends."""
-    lock = stack.enter_context((folder / "lock").open("w"))
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise ConfigError(f"another demo runs in {folder}: wait for it, or give --folder OTHER") from None
 
 
 def _broker(plan: Plan, stack: ExitStack, say: Say) -> str:
@@ -195,28 +188,36 @@ def _start_workers(plan: Plan, bootstrap: str, kinds: list[str], stack: ExitStac
     """Starts `scorer worker` as a person would, with settings written to a file."""
     first = _run_of_ports(len(kinds) + 1)  # the gateway's health has the port after the workers'
     (gateway_port,) = free_ports(1)
+    stage = Stage(plan.folder / "scorer.toml", kinds, range(first, first + len(kinds)), gateway_port)
+    for stale in (*plan.folder.glob(f"{DATABASE}*"), *plan.folder.glob(f"{STORE}*")):
+        stale.unlink()
+    stage.settings.write_text(_settings(plan, bootstrap, stage), encoding="utf-8")
+    start_process(plan, stage, ("worker",), stack)
+    return stage
+
+
+def _settings(plan: Plan, bootstrap: str, stage: Stage) -> str:
     streams = "".join(
-        f'\n[[streams]]\nname = "{kind}"\nbundle = "{shipped("models") / MODELS[kind]}"\n'
+        f'\n[[streams]]\nname = "{kind}"\nbundle = {_quoted(shipped("models") / MODELS[kind])}\n'
         f'from = "{TOPICS[kind]}"\nto = "{OUTPUTS[kind]}"\n'
-        for kind in kinds
+        for kind in stage.kinds
     )
     mock = (
         f'[kafka.producer]\n"message.max.bytes" = {BYTES_MAX}\n[checks]\nweak = "off"\n'
         if plan.broker == "mock"
         else ""
     )
-    settings, store = plan.folder / "scorer.toml", plan.folder / "gateway.sqlite3"
-    for stale in (*plan.folder.glob(f"{DATABASE}*"), *plan.folder.glob(f"{store.name}*")):
-        stale.unlink()
-    settings.write_text(
+    return (
         f'group = "demo-{int(time.time())}"\n[kafka]\n"bootstrap.servers" = "{bootstrap}"\n{mock}'
-        f'[registry]\nurl = "folder:{shipped("schemas")}"\n[metrics]\nport = {first}\n'
-        f'[sink]\nport = -1\n[sink.sql]\nurl = "sqlite:///{plan.folder / DATABASE}"\n'
-        f'[gateway]\nport = {gateway_port}\nstore = "{store}"\n{streams}'
+        f"[registry]\nurl = {_quoted('folder:', shipped('schemas'))}\n[metrics]\nport = {stage.ports[0]}\n"
+        f"[sink]\nport = -1\n[sink.sql]\nurl = {_quoted('sqlite:///', plan.folder / DATABASE)}\n"
+        f"[gateway]\nport = {stage.gateway_port}\nstore = {_quoted(plan.folder / STORE)}\n{streams}"
     )
-    stage = Stage(settings, kinds, range(first, first + len(kinds)), gateway_port)
-    start_process(plan, stage, ("worker",), stack)
-    return stage
+
+
+def _quoted(*parts: str | Path) -> str:
+    """Text as TOML has it, which JSON has as well."""
+    return json.dumps("".join(map(str, parts)), ensure_ascii=False)
 
 
 def start_process(plan: Plan, stage: Stage, command: tuple[str, ...], stack: ExitStack) -> None:

@@ -118,7 +118,7 @@ def fill_tables(settings: Path, folder: Path, kinds: Sequence[str]) -> list[str]
 def ask_tables(folder: Path, kinds: Sequence[str]) -> list[Table]:
     """The analysts' questions, asked of the database while nothing writes to it."""
     found = []
-    with closing(sqlite3.connect(f"file:{folder / DATABASE}?mode=ro", uri=True)) as database:
+    with closing(sqlite3.connect(f"{(folder / DATABASE).as_uri()}?mode=ro", uri=True)) as database:
         for kind in kinds:
             for title, query in _QUERIES[kind]:
                 cursor = database.execute(query)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scorer.core.errors import ConfigError, pip_install
+from scorer.edges.home import expanded
 
 if TYPE_CHECKING:
     from jgo.maven import MavenContext
@@ -35,7 +36,7 @@ SOCKET_WAIT_S_MAX = 10
 # 450 to 600 at first and 205 after half a minute, longer than most servers here live.
 QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError")
 
-WITHOUT = "or go on without a real Kafka: --broker mock"
+WITHOUT = "or go on without a real Kafka: scorer demo --broker mock"
 
 
 class LocalUnavailable(ConfigError):  # noqa: N818 -- it names a state of the machine, not a mistake
@@ -61,9 +62,13 @@ class Locked:
 
 
 def cache_folder() -> Path:
-    """Returns where this machine keeps what any start can make again: `$XDG_CACHE_HOME` or ~/.cache, scorer/local."""
+    """Returns where this machine keeps what any start can make again: `$XDG_CACHE_HOME` or ~/.cache, scorer/local.
+
+    Raises:
+        ConfigError: nobody knows the home folder.
+    """
     home = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(home) if home else Path.home() / ".cache") / "scorer" / "local"
+    folder = (Path(home) if home else expanded(Path("~/.cache"))) / "scorer" / "local"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -167,6 +172,7 @@ def _maven() -> MavenContext:
         from jgo.maven import MavenContext
     except ImportError as error:
         raise LocalUnavailable("jgo is not installed", f"Run {pip_install('local')}") from error
+    expanded(Path("~"))  # there jgo looks for its settings, and would fail with a RuntimeError
     settings = GlobalSettings.load()
     # A mirror that the user named comes first: where there is one, the central repository is often out of reach.
     repositories = {**settings.repositories, "central": MAVEN_CENTRAL_URL}

@@ -8,6 +8,7 @@ It is for the demo, development and tests: one copy of everything, small memory,
 from __future__ import annotations
 
 import base64
+import json
 import os
 import socket
 import struct
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from scorer.core.errors import ConfigError
 from scorer.local import class_archive
 from scorer.local.java import QUICK, LocalUnavailable, Say, cache_folder, exclusive, fetch, java
 from scorer.local.ports import free_ports
@@ -62,7 +64,7 @@ class Plan:
     """What one broker is to be.
 
     Args:
-        folder: holds `data`, settings and logs; made if it is not there. No comma in its path: Kafka splits there.
+        folder: holds `data`, settings and logs; made if it is not there. No comma in its path.
         port: for clients.
         controller_port: for the node itself.
         jvm: Java's options.
@@ -77,7 +79,13 @@ class Plan:
 
 
 def kafka(plan: Plan, say: Say) -> Server:
-    """Returns the handle of a broker, not started."""
+    """Returns the handle of a broker, not started.
+
+    Raises:
+        ConfigError: Kafka would take the folder for several.
+    """
+    if "," in str(plan.folder):
+        raise ConfigError(f"Kafka takes {plan.folder} for two folders, for the comma: give --folder OTHER")
     log = plan.folder / "broker.log"
     return Server(
         name=f"Kafka {VERSION}",
@@ -108,6 +116,7 @@ def running_kafka(
         say: told of progress, in lines for a person.
 
     Raises:
+        ConfigError: see kafka.
         LocalUnavailable: the broker cannot be had here.
     """
     free, controller = free_ports(2, apart_from=[port] if port else ())
@@ -177,8 +186,8 @@ def _command(plan: Plan, log: Path, jars: Sequence[Path]) -> list[str]:
     properties, logging = plan.folder / "server.properties", plan.folder / "log4j2.properties"
     temporary = plan.folder / "tmp"  # native libraries are unpacked there; a kill leaves them
     temporary.mkdir(exist_ok=True)
-    logging.write_text(LOGGING.format(log=log), encoding="utf-8")
-    properties.write_text(_as_properties(settings(plan)), encoding="utf-8")
+    logging.write_text(_logging(log), encoding="ascii")
+    properties.write_text(_as_properties(settings(plan)), encoding="ascii")
     _format(plan.folder / "data", jars)
     return [
         str(java()),
@@ -206,7 +215,7 @@ def _format(data: Path, jars: Sequence[Path]) -> None:
     data.mkdir(parents=True, exist_ok=True)
     (data / "bootstrap.checkpoint").write_bytes(checkpoint.read_bytes())
     fresh = {"version": "1", "node.id": "1", "cluster.id": _new_id(), "directory.id": _new_id()}
-    identities.write_text(_as_properties(fresh), encoding="utf-8")
+    identities.write_text(_as_properties(fresh), encoding="ascii")
 
 
 def _checkpoint(jars: Sequence[Path]) -> Path:
@@ -218,7 +227,7 @@ def _checkpoint(jars: Sequence[Path]) -> Path:
         with tempfile.TemporaryDirectory(dir=cache_folder()) as name:
             folder = Path(name)
             properties = folder / "server.properties"
-            properties.write_text(_as_properties(settings(Plan(folder, port=1, controller_port=2))), encoding="utf-8")
+            properties.write_text(_as_properties(settings(Plan(folder, port=1, controller_port=2))), encoding="ascii")
             tool = ["kafka.tools.StorageTool", "format", "-t", _new_id(), "-c", str(properties)]
             command = [str(java()), *QUICK, "-cp", _class_path(jars), *tool]
             ended = subprocess.run(command, capture_output=True, text=True, timeout=FORMAT_S_MAX, check=False)
@@ -238,4 +247,13 @@ def _class_path(jars: Sequence[Path]) -> str:
 
 
 def _as_properties(values: Mapping[str, str]) -> str:
-    return "".join(f"{name}={value}\n" for name, value in values.items())
+    return "".join(f"{name}={_escaped(value)}\n" for name, value in values.items())
+
+
+def _logging(log: Path) -> str:
+    return LOGGING.format(log=_escaped(str(log)))
+
+
+def _escaped(value: str) -> str:
+    """Writes a value so that Java reads it as it is: Latin-1 to it, with backslashes as in JSON."""
+    return json.dumps(value)[1:-1]

@@ -213,5 +213,5 @@ def _event_id(lead_id: str) -> str:
 
 def _open_text(path: Path) -> TextIO:
     if path.suffix == ".gz":
-        return gzip.open(path, mode="rt", encoding="utf-8", newline="")
-    return path.open(encoding="utf-8", newline="")
+        return gzip.open(path, mode="rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")

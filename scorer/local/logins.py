@@ -225,5 +225,5 @@ def _event(event_id: str, customer_id: str, occurred_at_ms: int, country: str, b
 
 def _open_text(path: Path) -> TextIO:
     if path.suffix == ".gz":
-        return gzip.open(path, mode="rt", encoding="utf-8", newline="")
-    return path.open(encoding="utf-8", newline="")
+        return gzip.open(path, mode="rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")

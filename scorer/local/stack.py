@@ -1,17 +1,23 @@
 """Kafka and the registry as one surrounding that stays up between commands: `scorer local up`, `down`, `status`.
 
 Guarantees: what `up` has started is written down in the folder before it is waited for, so `status` and `down` find it
-even after a broken start; `down` signals only the very processes that were written down; data stays in the folder,
-and the next `up` goes on with it.
+even after a broken start; one `up` or `down` at a time works in a folder, so nothing is started twice or missed; `down`
+signals only the very processes that were written down; data stays in the folder, and the next `up` goes on with it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
+from scorer.core.errors import ConfigError
+from scorer.edges.home import expanded
 from scorer.local import class_archive, process
 from scorer.local.java import LocalUnavailable, Say
 from scorer.local.kafka import Plan as KafkaPlan
@@ -22,6 +28,9 @@ from scorer.local.registry import registry as registry_server
 from scorer.local.server import STOP_S_MAX, Server
 
 KAFKA_PORT, REGISTRY_PORT = 9092, 8081
+LOCK = "lock"
+STATE = "state.json"
+"""What was started in a folder. It stays there for good: whose the data is can be told by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +71,13 @@ class Status:
 
 
 def default_folder() -> Path:
-    """Returns where the surrounding lives unless said otherwise: `$XDG_STATE_HOME` or ~/.local/state, scorer/local."""
+    """Returns where the surrounding lives unless said otherwise: `$XDG_STATE_HOME` or ~/.local/state, scorer/local.
+
+    Raises:
+        ConfigError: nobody knows the home folder.
+    """
     home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "scorer" / "local"
+    return (Path(home) if home else expanded(Path("~/.local/state"))) / "scorer" / "local"
 
 
 def up(
@@ -80,11 +93,56 @@ def up(
     What already runs in this folder is left as it is. Both start at the same time.
 
     Raises:
+        ConfigError: the folder cannot be used.
         LocalUnavailable: one cannot be had; what this call has started is ended again.
     """
     folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     wanted = {"kafka": kafka_port} | ({"registry": registry_port} if registry else {})
+    with _alone(folder, say):
+        return _up(folder, say, wanted)
+
+
+def down(folder: Path, say: Say) -> tuple[str, ...]:
+    """Ends what `up` has started in `folder`, the registry first, and returns the names of what was running."""
+    if not folder.is_dir():
+        return ()
+    with _alone(folder, say):
+        return _down(folder, say)
+
+
+def status_of(folder: Path) -> tuple[Status, ...]:
+    """Returns how the servers that `up` has started in `folder` are now; nothing if there are none."""
+    return tuple(
+        Status(member, process.alive(member.mark), process.resident_mb(member.mark)) for member in _read(folder).members
+    )
+
+
+def open_lock(folder: Path) -> TextIO:
+    """Opens the file that whoever works in a folder locks; the folder is made if it is not there.
+
+    Raises:
+        ConfigError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return (folder / LOCK).open("a", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be used: {error.strerror}; give --folder OTHER") from error
+
+
+@contextmanager
+def _alone(folder: Path, say: Say) -> Iterator[None]:
+    """Waits for another command that works in the folder, and keeps others out; the kernel lets go when we end."""
+    with open_lock(folder) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"Waiting for another command that works in {folder}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _up(folder: Path, say: Say, wanted: Mapping[str, int]) -> State:
     members = {status.member.name: status.member for status in status_of(folder) if status.running}
     servers: dict[str, Server] = {}
     try:
@@ -107,8 +165,7 @@ def up(
     return State(folder, tuple(members.values()))
 
 
-def down(folder: Path, say: Say) -> tuple[str, ...]:
-    """Ends what `up` has started in `folder`, the registry first, and returns the names of what was running."""
+def _down(folder: Path, say: Say) -> tuple[str, ...]:
     ended = []
     for status in reversed(status_of(folder)):
         if not status.running:
@@ -119,15 +176,9 @@ def down(folder: Path, say: Say) -> tuple[str, ...]:
             class_archive.publish(home)
         class_archive.discard(home)
         ended.append(status.member.name)
-    _file(folder).unlink(missing_ok=True)
+    if _file(folder).exists():
+        _write(State(folder, ()))
     return tuple(ended)
-
-
-def status_of(folder: Path) -> tuple[Status, ...]:
-    """Returns how the servers that `up` has started in `folder` are now; nothing if there are none."""
-    return tuple(
-        Status(member, process.alive(member.mark), process.resident_mb(member.mark)) for member in _read(folder).members
-    )
 
 
 def _server(name: str, folder: Path, ports: tuple[int, int], say: Say) -> Server:
@@ -140,14 +191,14 @@ def _server(name: str, folder: Path, ports: tuple[int, int], say: Say) -> Server
 
 
 def _file(folder: Path) -> Path:
-    return folder.resolve() / "state.json"
+    return folder.resolve() / STATE
 
 
 def _read(folder: Path) -> State:
     try:
         content = json.loads(_file(folder).read_text(encoding="utf-8"))
         return State(folder, tuple(Member(**member) for member in content["members"]))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return State(folder, ())
     except (ValueError, KeyError, TypeError) as error:
         raise LocalUnavailable(f"{_file(folder)} is not what `local up` writes: {error}", "Delete it") from error

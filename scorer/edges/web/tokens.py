@@ -120,7 +120,7 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
-        document = tomllib.loads(content.decode())
+        document = tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"the tokens file {path} cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -52,3 +52,10 @@ def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b'group = "\xff"')
     with pytest.raises(ConfigError, match=r"s\.toml is not UTF-8"):
         read_document(file)
+
+
+def test_a_byte_order_mark_in_front_is_no_part_of_the_settings(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('group = "x"\n', "utf-8-sig")
+    (entry,) = read_document(file).entries
+    assert (entry.key, entry.value, entry.origin) == ("group", "x", f"{file}:1")

@@ -107,6 +107,23 @@ def test_an_unknown_command_or_option_is_a_usage_error_on_stderr(
     assert "nothing" in err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["send", "lead", "--rate", "inf"],
+        ["send", "lead", "--rate", "1e300"],
+        ["send", "lead", "--seed", "-1"],
+        ["send", "lead", "--count", "9" * 23],
+        ["score", "events.csv", "--bundle", "models/lead/1", "--limit", "9" * 23],
+    ],
+)
+def test_a_number_that_nothing_could_work_with_is_a_usage_error(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(arguments) == ExitCode.USAGE
+    assert f"{arguments[-2]}': " in capsys.readouterr().err
+
+
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("scorer ")

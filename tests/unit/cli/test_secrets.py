@@ -27,6 +27,12 @@ def test_a_secret_comes_from_a_file_beside_the_settings_without_its_line_end(loa
     assert settings.kafka_for("producer")["sasl.password"] == f" {CANARY} "
 
 
+def test_a_byte_order_mark_in_front_is_no_part_of_a_secret(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "pw").write_text(CANARY, "utf-8-sig")
+    settings = load('[kafka]\n"sasl.password" = { file = "pw" }').settings
+    assert settings.kafka_for("producer")["sasl.password"] == CANARY
+
+
 def test_a_secret_comes_from_a_variable_that_the_file_names(load: Load) -> None:
     settings = load('[registry]\npassword = { env = "PW" }', {"PW": CANARY}).settings
     assert settings.registry.password is not None

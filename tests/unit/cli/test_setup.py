@@ -223,3 +223,20 @@ def test_what_is_wrong_with_files_is_said_before_anything_is_made(
 def test_without_streams_it_says_where_they_go(run: Run) -> None:
     code, err = run("")
     assert (code, err) == (3, "error: no stream is configured: add [[streams]] to scorer.toml, or give --config PATH\n")
+
+
+@pytest.mark.usefixtures("bundles")
+def test_it_says_with_how_many_partitions_each_topic_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("scorer.edges.kafka.admin.KafkaAdmin", lambda *_: Admin())
+    (tmp_path / "registry.json").write_text("[]")
+    (tmp_path / "scorer.toml").write_text(f'[registry]\nurl = "folder:."\n{LEAD}')
+    assert main.run(["setup", "--partitions", "6"]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("topic ")] == [
+        "topic   events.new-lead created with 6 partitions",
+        "topic   predictions.lead-score created with 6 partitions",
+        "topic   scorer.deployments created with 1 partition",
+        "topic   events.new-lead.dead-letter created with 6 partitions",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 
 import pytest
@@ -9,6 +10,15 @@ import pytest
 from scorer.core.bundle import Bundle
 from scorer.core.errors import ContractError
 
+CONTRACT = b"""name = "lead"
+version = "7"
+entity = "lead_id"
+prediction = "p"
+[inputs.x]
+field = "x"
+[outputs.y]
+from = "y"
+"""
 FILES = {"model.onnx": b"graph", "model.toml": b"rules", "golden.jsonl": b"rows"}
 
 
@@ -38,13 +48,10 @@ def test_a_contract_that_is_not_utf_8_is_a_contract_error() -> None:
 
 
 def test_the_label_is_name_and_version_as_in_prediction_ids() -> None:
-    toml = b"""name = "lead"
-version = "7"
-entity = "lead_id"
-prediction = "p"
-[inputs.x]
-field = "x"
-[outputs.y]
-from = "y"
-"""
-    assert Bundle("place", FILES | {"model.toml": toml}).label == "lead/7"
+    assert Bundle("place", FILES | {"model.toml": CONTRACT}).label == "lead/7"
+
+
+def test_a_byte_order_mark_counts_for_the_identity_and_is_no_part_of_the_contract() -> None:
+    plain, marked = (Bundle("place", FILES | {"model.toml": mark + CONTRACT}) for mark in (b"", codecs.BOM_UTF8))
+    assert repr(marked.contract) == repr(plain.contract)
+    assert marked.sha256 != plain.sha256

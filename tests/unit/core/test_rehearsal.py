@@ -54,8 +54,9 @@ def rehearsed(
     return invariance_problems(model, SCHEMA, rows_max)
 
 
-def test_golden_rows_are_an_event_and_what_to_expect_a_line() -> None:
-    model = bundled([DOUBLED], f"{line(1.5, y=3.0)}\n\n{line(2.0, y=4.0)}\n")
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_golden_rows_are_an_event_and_what_to_expect_a_line_also_behind_a_byte_order_mark(mark: str) -> None:
+    model = bundled([DOUBLED], f"{mark}{line(1.5, y=3.0)}\n\n{line(2.0, y=4.0)}\n")
     assert [(row.event["x"], row.expect) for row in golden_rows(model)] == [(1.5, {"y": 3.0}), (2.0, {"y": 4.0})]
 
 

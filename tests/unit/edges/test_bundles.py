@@ -43,6 +43,14 @@ def test_a_folder_becomes_a_bundle_of_bytes(folder: Path) -> None:
     assert bundle.card == "# A card, with an é\n"
 
 
+def test_a_byte_order_mark_stays_in_the_files_and_is_no_part_of_the_cards_text(folder: Path) -> None:
+    for name, text in (("model.toml", CONTRACT), ("golden.jsonl", GOLDEN), ("MODEL_CARD.md", "---\nruntime: x\n---\n")):
+        (folder / name).write_text(text, "utf-8-sig")
+    bundle = read_bundle(folder)
+    assert bundle.files["model.toml"] == (folder / "model.toml").read_bytes()
+    assert card_front_matter(bundle.card) == {"runtime": "x"}
+
+
 def test_the_card_may_be_missing_or_corrected_without_another_identity(folder: Path) -> None:
     bare = read_bundle(folder)
     assert bare.card == ""

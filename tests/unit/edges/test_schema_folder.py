@@ -106,6 +106,13 @@ def test_registering_sets_the_compatibility_of_the_whole_subject(empty: Path) ->
     assert [entry["compatibility"] for entry in index(empty)] == ["NONE", "BACKWARD", "NONE"]
 
 
+def test_a_byte_order_mark_in_front_is_no_part_of_a_schema(empty: Path) -> None:
+    (empty / "events.a.avsc").write_text(RECORD, "utf-8-sig")
+    registry = SchemaFolder(empty)
+    registry.register("events.a-value", RECORD, "BACKWARD")
+    assert registry.text(1) == RECORD
+
+
 def test_a_schema_file_that_is_there_already_is_taken_as_it_is(empty: Path) -> None:
     written = json.dumps(json.loads(RECORD), indent=2)
     (empty / "events.a.avsc").write_text(written)

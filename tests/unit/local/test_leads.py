@@ -131,6 +131,13 @@ def test_a_gzipped_file_gives_the_same_events(tmp_path: Path) -> None:
     assert list(read_leads(packed, at)) == list(read_leads(plain, at))
 
 
+def test_a_byte_order_mark_in_front_changes_no_event(tmp_path: Path) -> None:
+    plain = written(tmp_path, NEVER_CONTACTED)
+    marked = tmp_path / "marked.csv"
+    marked.write_text(plain.read_text(), "utf-8-sig")
+    assert list(read_leads(marked, at)) == list(read_leads(plain, at))
+
+
 def test_a_file_without_a_column_is_refused_and_the_column_is_named(tmp_path: Path) -> None:
     path = written(tmp_path, NEVER_CONTACTED, header=HEADER.replace("poutcome", "outcome"))
     with pytest.raises(ValueError, match="poutcome"):

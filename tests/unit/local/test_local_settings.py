@@ -25,6 +25,24 @@ def test_a_broker_s_data_lies_in_its_folder() -> None:
     assert settings(PLAN)["log.dirs"] == "/somewhere/data"
 
 
+def as_java_reads(properties: str) -> dict[str, str]:
+    """Java's Properties.load: Latin-1, with UTF-16 in escapes."""
+    pairs = (line.partition("=")[::2] for line in properties.encode("latin-1").decode("unicode_escape").splitlines())
+    return {name.strip(): value.strip().encode("utf-16", "surrogatepass").decode("utf-16") for name, value in pairs}
+
+
+@pytest.mark.parametrize("folder", ["/Büro/Łódź", "/\N{MUSICAL SYMBOL G CLEF}", "/a\\tb", "/tab\there"])
+def test_a_folder_may_have_any_letters(folder: str) -> None:
+    plan = Plan(Path(folder), 1, 2)
+    assert as_java_reads(kafka._as_properties(settings(plan)))["log.dirs"] == f"{folder}/data"
+    assert as_java_reads(kafka._logging(Path(folder) / "log"))["appender.file.fileName"] == f"{folder}/log"
+
+
+def test_a_folder_with_a_comma_where_kafka_would_see_two_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"/Mustermann, Max .*--folder OTHER"):
+        kafka.kafka(Plan(Path("/Mustermann, Max"), 1, 2), print)
+
+
 def test_an_override_counts_over_any_setting_of_ours() -> None:
     plan = Plan(PLAN.folder, 1, 2, overrides={"num.partitions": "9", "message.max.bytes": "2000"})
     assert settings(plan)["num.partitions"] == "9"
@@ -79,7 +97,7 @@ def test_an_entry_without_a_checksum_is_refused_by_name() -> None:
 def test_what_cannot_be_had_offers_the_way_without() -> None:
     error = LocalUnavailable("No jars", "Plug in the cable")
     assert isinstance(error, ConfigError)
-    assert str(error) == "No jars. Plug in the cable, or go on without a real Kafka: --broker mock"
+    assert str(error) == "No jars. Plug in the cable, or go on without a real Kafka: scorer demo --broker mock"
 
 
 def test_free_ports_are_never_the_same_twice_in_a_row() -> None:

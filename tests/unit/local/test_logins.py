@@ -172,6 +172,14 @@ def test_a_gzipped_file_gives_the_same_events(tmp_path: Path) -> None:
     assert list(read_logins(packed)) == list(read_logins(plain))
 
 
+@pytest.mark.parametrize("name", ["marked.csv", "marked.csv.gz"])
+def test_a_byte_order_mark_in_front_changes_no_event(tmp_path: Path, name: str) -> None:
+    plain = written(tmp_path, line("1"))
+    content = plain.read_text().encode("utf-8-sig")
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert list(read_logins(tmp_path / name)) == list(read_logins(plain))
+
+
 def test_columns_are_found_by_name_in_any_order(tmp_path: Path) -> None:
     cells = "Country,CustomerID,UnitPrice,InvoiceDate,Quantity,StockCode,InvoiceNo"
     path = written(tmp_path, "France,17850,2.55,2010-12-01 08:26:00,6,85123A,536365", header=cells)

@@ -111,6 +111,13 @@ def test_a_name_that_would_not_fit_into_the_file_is_refused(path: Path, name: st
     assert not path.exists()
 
 
+def test_a_byte_order_mark_in_front_is_no_part_of_the_tokens(path: Path) -> None:
+    add_token(path, "web", ["ks"], None)
+    path.write_text(path.read_text(), "utf-8-sig")
+    add_token(path, "other", ["ks"], None)
+    assert [token.name for token in read_tokens(path)] == ["web", "other"]
+
+
 def test_a_name_is_given_once(path: Path) -> None:
     add_token(path, "web", ["ks"], None)
     with pytest.raises(ConfigError, match="already"):
