@@ -17,7 +17,7 @@ from scorer.core.errors import HaltError, ScorerError, TransientError
 from scorer.core.ports import BatchLimits, Ownership, Report
 from scorer.core.records import Closed, RecordBatch
 from scorer.edges.kafka.contact import Contact
-from scorer.edges.kafka.credentials import Rotation
+from scorer.edges.kafka.credentials import CHANGED, Rotation
 from scorer.edges.kafka.failures import failure_of, refused
 from scorer.edges.kafka.messages import as_batch, made, partition_of, sparingly
 from scorer.edges.kafka.positions import Stored, committed, lost_range, starting
@@ -277,10 +277,11 @@ class KafkaSource:
     def _on_error(self, error: KafkaError) -> None:
         self._say_error(error)
         self._contact.failed(error)
+        self._rotation.heard(error)
 
     def _take_up(self) -> None:
-        if self._contact.shut and self._rotation.due():
-            raise TransientError("the credentials for Kafka have changed: a new process takes them up")
+        if self._rotation.due():
+            raise TransientError(CHANGED)
 
     def _resume(self) -> None:
         if self._held:

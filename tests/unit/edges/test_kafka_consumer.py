@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, TopicPartition
 
 from scorer.core.errors import HaltError, TransientError
 from scorer.core.records import Closed
+from scorer.edges.kafka.credentials import LOOK_EVERY_S, reread
 from tests.unit.edges.mock_cluster import PARTITIONS, WAIT_S_MAX, Cluster, Member
 
 
@@ -285,3 +286,19 @@ def test_a_broker_that_is_gone_is_an_outage_and_no_failure() -> None:
         assert member.poll() is None
     assert member.source.outage() == "no broker of Kafka can be reached"
     member.source.close()
+
+
+def test_a_password_that_one_broker_refuses_is_taken_up_though_the_others_answer(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scorer.edges.kafka.contact.ASK_EVERY_S", 0.0)
+    texts = ["old"]
+    member = cluster.member(cluster.topic(records=1), **{"sasl.password": reread(lambda: texts[-1])})
+    member.gather(PARTITIONS)
+    member.source._on_error(KafkaError(KafkaError._AUTHENTICATION, "one of them refuses it"))
+    assert member.source.outage() is None, "the others answer"
+    assert member.poll() is None
+    texts.append("new")
+    time.sleep(LOOK_EVERY_S)
+    with pytest.raises(TransientError, match="a new process takes them up"):
+        member.poll()
