@@ -31,6 +31,7 @@ from scorer.services.patience import pause_ms
 from scorer.services.plans import Parts, Planner, Tell
 from scorer.services.schemas import Schemas
 from scorer.services.suspects import Suspects
+from scorer.services.telling import Telling, unconfirmed
 
 IDLE_MS_MAX = 100
 HOLD_AFTER_MS = 1000
@@ -68,6 +69,7 @@ class Worker:
     reached: Reached = lambda _: None
     source: Lagging | None = None
     watch: FloodWatch = field(init=False)
+    telling: Telling = field(init=False)
     aborts: int = 0
     serving: Recipe | None = None
     ends_at_ms: float = inf
@@ -75,6 +77,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.watch = FloodWatch(self.limits.flood)
+        self.telling = Telling(self.status, self.clock, self.ledger)
 
     @property
     def ledger(self) -> Ledger:
@@ -133,12 +136,7 @@ class Worker:
             self.reached("consumed")
             self._process(source, batch)
         self._settle(source)
-        if outage := source.outage():
-            self.status.enter(State.WAITING, outage)
-        elif self.ledger.generations:
-            self.status.enter(State.RUNNING, "")
-        else:
-            self.status.enter(State.STARTING, "no partitions assigned")
+        self.telling.turned(source)
 
     def _process(self, source: Lagging, batch: RecordBatch) -> None:
         since = dict(self.ledger.generations)
@@ -236,8 +234,7 @@ class Worker:
         while len(self.ledger.pending) > IN_FLIGHT_BATCHES_MAX:
             waited_ms = self.clock.ticks_ms() - started_ms
             if waited_ms > HOLD_AFTER_MS:
-                why = f"{len(self.ledger.pending)} batches unconfirmed for {waited_ms:.0f} ms"
-                self._await(source, why, IDLE_MS_MAX)
+                self._await(source, unconfirmed(self.ledger, waited_ms), IDLE_MS_MAX)
             self.delivery.publisher.poll(10)
             self.ledger.committable()
             if self.stop.is_set() and waited_ms > HOLD_AFTER_MS:

@@ -176,6 +176,28 @@ def test_a_broker_that_is_silent_makes_the_stream_wait_as_a_member_and_say_so() 
     assert world.states()[-2:] == [State.RUNNING, State.STOPPING]
 
 
+def test_a_stream_that_is_quiet_is_not_ready_while_what_it_has_published_is_unconfirmed_for_long() -> None:
+    world = World(silent=True)
+    world.at(5000, silent=False)
+    world.run(world.assign(0), world.leads(0), world.leads(1), *[world.idle(100)] * 60)
+    assert world.states() == [State.RUNNING, State.WAITING, State.RUNNING, State.STOPPING]
+    why = next(entry[2] for entry in world.log if entry[:2] == ("state", State.WAITING))
+    assert why.startswith("2 batches unconfirmed for 10")
+
+
+def test_a_stream_whose_batches_are_confirmed_one_after_another_stays_ready_however_slow_the_broker_is() -> None:
+    world = World(silent=True)
+
+    def confirm() -> None:
+        each = next(each for each in world.deliveries if not each.confirmed)
+        each.confirmed, each.batch.outstanding = True, 0
+
+    for number in range(1, 9):
+        world.at(700 * number, confirm)
+    world.run(world.assign(0), *(step for n in range(8) for step in (world.leads(n), world.idle(699))))
+    assert world.states() == [State.RUNNING, State.STOPPING]
+
+
 def test_a_stream_starts_runs_and_says_when_it_has_no_partitions() -> None:
     world = World()
     world.run(world.idle(5), world.assign(0), world.leads(0), lambda: world.revoke(0), world.idle(5))
