@@ -1,29 +1,41 @@
-"""What a worker tells of itself while it turns: whether it does its work now, and if not, why."""
+"""What a worker tells of itself while it turns: whether it does its work now, if not, why, and how far behind it is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from scorer.core.offsets import InFlight, Ledger
-from scorer.core.ports import Clock, Lagging
+from scorer.core.ports import Clock, Lagging, Observer
 from scorer.core.state import State, Status
 
+LAG_EVERY_MS = 500
 UNCONFIRMED_MS_MAX = 1000
 """How long the oldest batch may be unconfirmed. A quiet stream has nobody else who would ask."""
 
 
 @dataclass(slots=True)
 class Telling:
-    """Keeps a worker's status. All calls come from its thread."""
+    """Keeps a worker's status and lag up to date. All calls come from its thread, none from inside the source."""
 
     status: Status
     clock: Clock
+    observer: Observer
     ledger: Ledger
     _oldest: InFlight | None = None
     _oldest_since_ms: float = 0.0
+    _lag_at_ms: float = -inf
 
-    def turned(self, source: Lagging) -> None:
-        """The loop has taken a turn, and waits for nothing that it knows of."""
+    def turns(self, source: Lagging) -> None:
+        """The loop takes a turn, working, waiting or halted."""
+        now_ms = self.clock.ticks_ms()
+        self.status.beat(now_ms)
+        if now_ms - self._lag_at_ms >= LAG_EVERY_MS:  # not with commits: a quiet or halted stream has none
+            self._lag_at_ms = now_ms
+            self.observer.lag(source.lag())
+
+    def works(self, source: Lagging) -> None:
+        """It is through with what it had in hand, and waits for nothing that it knows of."""
         if why := source.outage() or self._unconfirmed():
             self.status.enter(State.WAITING, why)
         elif self.ledger.generations:

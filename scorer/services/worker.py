@@ -77,7 +77,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.watch = FloodWatch(self.limits.flood)
-        self.telling = Telling(self.status, self.clock, self.ledger)
+        self.telling = Telling(self.status, self.clock, self.observer, self.ledger)
 
     @property
     def ledger(self) -> Ledger:
@@ -130,13 +130,13 @@ class Worker:
         self.report(event, {"partitions": list(partitions)})
 
     def _step(self, source: Lagging) -> None:
-        self.status.beat(self.clock.ticks_ms())
+        self.telling.turns(source)
         batch = source.poll(self.limits.batch, self.delivery.idle_ms(IDLE_MS_MAX))
         if batch is not None and not self.delivery.spoiled:  # else it is read again
             self.reached("consumed")
             self._process(source, batch)
         self._settle(source)
-        self.telling.turned(source)
+        self.telling.works(source)
 
     def _process(self, source: Lagging, batch: RecordBatch) -> None:
         since = dict(self.ledger.generations)
@@ -247,7 +247,7 @@ class Worker:
             self.status.enter(State.WAITING, why)
         until_ms = self.clock.ticks_ms() + wait_ms
         while not self.stop.is_set() and (left_ms := until_ms - self.clock.ticks_ms()) > 0:
-            self.status.beat(self.clock.ticks_ms())
+            self.telling.turns(source)
             source.hold(int(min(left_ms, IDLE_MS_MAX)))
             if settling:
                 self._settle(source)
@@ -255,7 +255,6 @@ class Worker:
     def _settle(self, source: Lagging) -> None:
         if self.delivery.settle(source):
             self.aborts = 0
-            self.observer.commit(source.lag())
 
     def _begin_again(self, source: Lagging, why: str) -> None:
         """After an aborted transaction: everything since the last commit is read again."""

@@ -71,6 +71,18 @@ def test_a_delivery_failure_ends_the_process_and_nothing_behind_it_is_committed(
     assert ((0, 4), "prediction") not in world.published
 
 
+@pytest.mark.parametrize("exactly_once", [False, True])
+def test_lag_is_told_by_time_whatever_is_committed_and_no_longer_of_a_partition_that_is_gone(
+    exactly_once: bool,
+) -> None:
+    world = World(exactly_once=exactly_once)
+    idle = [world.idle(100)] * 40
+    world.run(world.assign(0, 1), world.leads(0), *idle, lambda: world.revoke(1), *idle)
+    told = world.times("lag", {0: 0, 1: 0})
+    assert (len(told), max(told)) == (8, pytest.approx(4000, abs=500))
+    assert len(world.times("lag", {0: 0})) == 8
+
+
 def test_an_empty_stop_commits_nothing_and_leaves() -> None:
     world = World()
     world.run(world.assign(0))
