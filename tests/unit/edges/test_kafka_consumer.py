@@ -188,17 +188,6 @@ def test_an_end_that_was_met_is_not_told_of_a_partition_that_is_read_again(clust
     assert member.source.ends() == {}
 
 
-def test_lag_is_what_is_left_behind_the_last_record_handed_out(cluster: Cluster) -> None:
-    topic = cluster.topic(records=10)
-    cluster.commit(topic, {0: 4, 1: 10, 2: 0, 3: 9})
-    member = cluster.member(topic)
-    member.gather(6 + 10 + 1)
-    assert member.source.lag() == dict.fromkeys(range(PARTITIONS), 0)
-    cluster.produce(topic, 3, partitions=[2])
-    member.gather(18, rows_max=1)
-    assert member.source.lag()[2] == 2
-
-
 def test_a_committed_offset_beyond_the_end_halts_with_the_range_and_what_to_do(cluster: Cluster) -> None:
     topic = cluster.topic(records=2)
     cluster.commit(topic, {1: 7})
