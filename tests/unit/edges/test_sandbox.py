@@ -54,6 +54,34 @@ def test_a_crash_a_hang_and_a_kill_are_told_apart_and_the_next_record_is_scored(
     assert isinstance(sandbox.score(batch(lead(1)), SCHEMAS, recipe(), 7), Scored)
 
 
+STARTS_BADLY = """
+import os, signal, sys
+if "spawn_main" in str(sys.orig_argv):
+    {act}
+"""
+FAILS_TO_LOAD = """import scorer.core.model as model
+    model.load_model = lambda bundle: 1 / 0"""
+
+
+@pytest.mark.parametrize(
+    ("act", "detail"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL while it started"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV while it started"),
+        (FAILS_TO_LOAD, "exit code 1 while it started"),
+    ],
+)
+def test_a_death_before_it_has_seen_a_record_is_none_of_the_records(
+    sandbox: Sandbox, tmp_path: Path, act: str, detail: str
+) -> None:
+    site = tmp_path / "site/sitecustomize.py"
+    before = site.read_text()
+    site.write_text(STARTS_BADLY.format(act=act))
+    assert sandbox.score(batch(lead(1)), SCHEMAS, recipe(), 7) == Death(End.OUTSIDE, False, detail)
+    site.write_text(before)
+    assert isinstance(sandbox.score(batch(lead(1)), SCHEMAS, recipe(), 7), Scored)
+
+
 def test_it_ends_with_its_parents_wish(sandbox: Sandbox) -> None:
     sandbox.score(batch(lead(1)), SCHEMAS, recipe(), 7)
     assert sandbox._process is not None
