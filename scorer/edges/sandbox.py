@@ -25,6 +25,7 @@ from scorer.core.sandbox import Death, End, end_of
 from scorer.core.schema import Node, WriterSchema
 from scorer.core.scoring import Recipe, score_batch
 from scorer.core.wire import split_frames
+from scorer.edges.machine import end_with_parent
 
 START_S_MAX = 120.0
 BATCH_S_MAX = 30.0
@@ -107,7 +108,7 @@ class Sandbox:
             self._value_bytes_max,
         )
         # Not the parts among the arguments: were it killed before it has read a large bundle, start would never return.
-        process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
+        process = spawn.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
         process.start()
         theirs.close()
         self._process, self._pipe, self._recipe = process, ours, recipe
@@ -137,10 +138,11 @@ def _told(schema: WriterSchema) -> _Told:
     return schema.id, schema.text, schema.root
 
 
-def _serve(pipe: Connection) -> None:
-    """The other process: scores what comes until nobody sends any more."""
+def _serve(pipe: Connection, parent: int) -> None:
+    """The other process: scores what comes until nobody sends any more, or its parent ends, even if a record hangs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's business
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent(parent)
     os.nice(5)
     parts: _Parts = pipe.recv()
     schema = cache(WriterSchema)  # one object for each, since what is made of a schema is kept by its identity
