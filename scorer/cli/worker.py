@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from scorer.cli.exits import ExitCode
+from scorer.cli.exits import ExitCode, text_of
 from scorer.cli.options import ConfigFile, Sets, load
 from scorer.core.errors import ConfigError
 
@@ -50,7 +50,7 @@ def worker(
     try:
         code = run_stream(settings, chosen[0], report)
     except Exception as error:
-        report("process.failed", {"error": str(error), "kind": type(error).__name__, "at": _frames(error)})
+        report("process.failed", {"error": text_of(error), "kind": type(error).__name__, "at": _frames(error)})
         raise
     raise typer.Exit(code)
 
