@@ -43,13 +43,16 @@ def report(error: BaseException, debug: bool, out: TextIO) -> ExitCode:
     return exit_code(error)
 
 
+def text_of(error: BaseException) -> str:
+    """What an error says; of one that nobody foresaw its type alone: the text of a library may quote data."""
+    return str(error) if isinstance(error, ScorerError | OSError) else type(error).__name__
+
+
 def _message(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, TransientError):
         return f"{error}; waiting may help: check the neighbour's address and run the command again"
     if isinstance(error, ScorerError | OSError):
-        return str(error)
-    return (
-        f"{type(error).__name__}: {error}; this is a bug: run again with SCORER_DEBUG=1 for the traceback and report it"
-    )
+        return text_of(error)
+    return f"{text_of(error)}; this is a bug: run again with SCORER_DEBUG=1 for the traceback and report it"

@@ -85,7 +85,7 @@ def run_job(job: Job, announce: Callable[[dict[str, Any]], None], report: Report
         KeyboardInterrupt: told to stop.
     """
     if job.joins:
-        end_with_parent()
+        end_with_parent(int(os.environ[SUPERVISED]))
     settings, clock, stop = job.settings, SystemClock(), stopped_by_signals()
     lane = lane_of(settings, job.stream, job.lane, job.delivery)
     request = understood(job.wish, job.stream.from_topic)
@@ -166,7 +166,7 @@ def _spread(job: Job, lane: Lane, plan: Plan, told: Told, stop: Event) -> None:
 
 def _start(command: list[str]) -> subprocess.Popen[bytes]:
     # In a group of its own: Ctrl+C goes to us alone, and we tell it.
-    return subprocess.Popen(command, process_group=0, env={**os.environ, SUPERVISED: "1"})
+    return subprocess.Popen(command, process_group=0, env={**os.environ, SUPERVISED: str(os.getpid())})
 
 
 def _end(started: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -12,6 +12,9 @@ from scorer.edges.clock import SystemClock
 from scorer.edges.status_server import StatusServer
 from scorer.services.patience import wait_out
 
+STEP_MS_MAX = 900_000.0
+"""How long a step of the start may take: a large bundle is loaded and proved in one go."""
+
 T = TypeVar("T")
 
 
@@ -42,7 +45,7 @@ def told_status(metrics: StateObserver, clock: SystemClock, report: Report) -> S
 
 
 def patience(stop: Event, status: Status, clock: SystemClock, report: Report) -> Patience:
-    """Waits out outages while a service starts, with its status kept up to date."""
+    """Waits out outages while a service starts, with its status kept up to date; see STEP_MS_MAX."""
 
     def waiting(event: str, fields: Mapping[str, Any]) -> None:
         status.beat(clock.ticks_ms())
@@ -50,7 +53,14 @@ def patience(stop: Event, status: Status, clock: SystemClock, report: Report) ->
         report(event, fields)
 
     def patient(attempt: Callable[[], T]) -> T:
-        return wait_out(attempt, stop, waiting)
+        def step() -> T:
+            status.beat(clock.ticks_ms(), STEP_MS_MAX)
+            return attempt()
+
+        try:
+            return wait_out(step, stop, waiting)
+        finally:
+            status.beat(clock.ticks_ms())
 
     return patient
 

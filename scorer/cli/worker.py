@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
-from scorer.cli.exits import ExitCode
+from scorer.cli.exits import ExitCode, text_of
 from scorer.cli.options import ConfigFile, Sets, load
 from scorer.core.errors import ConfigError
 
 SUPERVISED = "SCORER_SUPERVISED"
+"""Holds the id of the process that has started this one, if that was one of ours."""
 
 
 def worker(
@@ -43,13 +44,13 @@ def worker(
     keep_memory_low()
     from scorer.cli.worker_wiring import run_stream
 
-    if os.environ.get(SUPERVISED):
-        end_with_parent()
+    if supervisor := os.environ.get(SUPERVISED):
+        end_with_parent(int(supervisor))
     report = reporter(stream=chosen[0].name)
     try:
         code = run_stream(settings, chosen[0], report)
     except Exception as error:
-        report("process.failed", {"error": str(error), "kind": type(error).__name__, "at": _frames(error)})
+        report("process.failed", {"error": text_of(error), "kind": type(error).__name__, "at": _frames(error)})
         raise
     raise typer.Exit(code)
 
@@ -67,7 +68,7 @@ def _supervise(names: list[str], config: Path | None, sets: list[str] | None, gr
 
     flags = [flag for value in sets or [] for flag in ("--set", value)]
     flags += ["--config", str(config)] if config else []
-    os.environ[SUPERVISED] = "1"
+    os.environ[SUPERVISED] = str(os.getpid())
     children = [Child(name, [sys.executable, "-m", "scorer", "worker", name, *flags]) for name in names]
     hopeless = frozenset({int(ExitCode.INVALID), int(ExitCode.USAGE), int(ExitCode.FENCED)})
     margin_ms = 5_000

@@ -124,7 +124,7 @@ class Transactions(Publisher, Protocol):
 
 
 class Observer(Protocol):
-    """Told once per batch and per commit; for metrics."""
+    """Told once per batch, and now and again; for metrics."""
 
     def serving(self, model: Model, origin: Origin) -> None:
         """This model scores from now on, by this build."""
@@ -132,8 +132,8 @@ class Observer(Protocol):
     def batch(self, batch: RecordBatch, scored: Scored, took_ms: float, now_ms: int) -> None:
         """A batch was scored and published."""
 
-    def commit(self, lag: Mapping[int, int]) -> None:
-        """Offsets were committed; partition to records behind the end."""
+    def lag(self, lag: Mapping[int, int]) -> None:
+        """Partition that is ours to records behind the end."""
 
     def aborted(self) -> None:
         """A transaction came to nothing."""

@@ -25,7 +25,7 @@ class Status:
         changed: told of every change of state, for logs and metrics.
         state: what the service is doing.
         detail: why, for people.
-        beat_ms: ticks of the loop's last turn.
+        beat_ms: ticks of the loop's last turn; of one that may take longer, until when it may.
     """
 
     changed: Callable[[State, str], None]
@@ -45,9 +45,9 @@ class Status:
         if news:
             self.changed(state, detail)
 
-    def beat(self, ticks_ms: float) -> None:
-        """The loop has taken another turn."""
-        self.beat_ms = ticks_ms
+    def beat(self, ticks_ms: float, takes_ms_max: float = 0.0) -> None:
+        """The loop has taken another turn, and the next one may take so much longer than usual."""
+        self.beat_ms = ticks_ms + takes_ms_max
 
     def alive(self, ticks_ms: float, silence_ms_max: float) -> bool:
         """Whether the loop has turned lately."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import platform
 import signal
 import sys
@@ -60,11 +61,17 @@ def scorer_version() -> str:
         return "unpackaged"
 
 
-def end_with_parent() -> None:
-    """Asks the kernel for SIGTERM when the process that started us ends, however it ends. Linux alone; else nothing."""
+def end_with_parent(pid: int) -> None:
+    """Asks the kernel for SIGTERM when the process that started us ends, however it ends. Linux alone; else nothing.
+
+    Args:
+        pid: that process. If it has ended by now, nobody would tell: we send the signal ourselves.
+    """
     if sys.platform == "linux":
         set_death_signal = 1
         ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, signal.SIGTERM)
+        if os.getppid() != pid:
+            signal.raise_signal(signal.SIGTERM)
 
 
 def keep_out_of_collections() -> None:

@@ -101,7 +101,7 @@ class Metrics:
         for (stage, reason), count in Tally((each.stage, each.reason) for each in scored.rejections).items():
             self._rejected.labels(self._stream, stage.value, reason).inc(count)
 
-    def commit(self, lag: Mapping[int, int]) -> None:
+    def lag(self, lag: Mapping[int, int]) -> None:
         """See worker.Observer."""
         for partition in self._lagging - lag.keys():  # another worker tells of it now
             self._lag.remove(self._stream, str(partition))

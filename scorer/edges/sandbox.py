@@ -25,6 +25,7 @@ from scorer.core.sandbox import Death, End, end_of
 from scorer.core.schema import Node, WriterSchema
 from scorer.core.scoring import Recipe, score_batch
 from scorer.core.wire import split_frames
+from scorer.edges.machine import end_with_parent
 
 START_S_MAX = 120.0
 BATCH_S_MAX = 30.0
@@ -65,6 +66,8 @@ class Sandbox:
     ) -> Scored | Death:
         """See ports.Sandbox."""
         pipe = self._started(recipe)
+        if isinstance(pipe, Death):
+            return pipe
         known = {number: found if isinstance(found, str) else _told(found) for number, found in schemas.items()}
         decoded = False
         try:
@@ -89,7 +92,8 @@ class Sandbox:
             self._pipe.close()
         self._process = self._pipe = None
 
-    def _started(self, recipe: Recipe) -> Connection:
+    def _started(self, recipe: Recipe) -> Connection | Death:
+        """The pipe to a process that waits for batches, or what ended it before: no record can be the cause of that."""
         if self._pipe is not None and recipe is self._recipe:
             return self._pipe
         self.close()
@@ -103,14 +107,20 @@ class Sandbox:
             recipe.trace,
             self._value_bytes_max,
         )
-        process = spawn.Process(target=_serve, args=(theirs, parts), daemon=True)
+        # Not the parts among the arguments: were it killed before it has read a large bundle, start would never return.
+        process = spawn.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
         process.start()
         theirs.close()
         self._process, self._pipe, self._recipe = process, ours, recipe
-        if not ours.poll(START_S_MAX) or ours.recv() != "ready":
-            self.close()
-            raise RuntimeError("the process for suspect records does not start")
-        return ours
+        try:
+            ours.send(parts)
+            if ours.poll(START_S_MAX):
+                ours.recv()
+                return ours
+        except (EOFError, OSError):
+            return Death(End.OUTSIDE, False, f"{self._died(False).detail} while it started")
+        self.close()
+        return Death(End.OUTSIDE, False, f"no start within {START_S_MAX:.0f} s")
 
     def _judged(self, answer: Scored | str, decoded: bool) -> Scored | Death:
         return Death(End.RAISED, decoded, answer) if isinstance(answer, str) else answer
@@ -128,11 +138,13 @@ def _told(schema: WriterSchema) -> _Told:
     return schema.id, schema.text, schema.root
 
 
-def _serve(pipe: Connection, parts: _Parts) -> None:
-    """The other process: scores what comes until nobody sends any more."""
+def _serve(pipe: Connection, parent: int) -> None:
+    """The other process: scores what comes until nobody sends any more, or its parent ends, even if a record hangs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's business
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent(parent)
     os.nice(5)
+    parts: _Parts = pipe.recv()
     schema = cache(WriterSchema)  # one object for each, since what is made of a schema is kept by its identity
     recipe = Recipe(load_model(parts.bundle), schema(*parts.writer), parts.topic, parts.origin, parts.trace)
     pipe.send("ready")

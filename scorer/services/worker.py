@@ -31,6 +31,7 @@ from scorer.services.patience import pause_ms
 from scorer.services.plans import Parts, Planner, Tell
 from scorer.services.schemas import Schemas
 from scorer.services.suspects import Suspects
+from scorer.services.telling import Telling, unconfirmed
 
 IDLE_MS_MAX = 100
 HOLD_AFTER_MS = 1000
@@ -68,6 +69,7 @@ class Worker:
     reached: Reached = lambda _: None
     source: Lagging | None = None
     watch: FloodWatch = field(init=False)
+    telling: Telling = field(init=False)
     aborts: int = 0
     serving: Recipe | None = None
     ends_at_ms: float = inf
@@ -75,6 +77,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.watch = FloodWatch(self.limits.flood)
+        self.telling = Telling(self.status, self.clock, self.observer, self.ledger)
 
     @property
     def ledger(self) -> Ledger:
@@ -127,18 +130,13 @@ class Worker:
         self.report(event, {"partitions": list(partitions)})
 
     def _step(self, source: Lagging) -> None:
-        self.status.beat(self.clock.ticks_ms())
+        self.telling.turns(source)
         batch = source.poll(self.limits.batch, self.delivery.idle_ms(IDLE_MS_MAX))
         if batch is not None and not self.delivery.spoiled:  # else it is read again
             self.reached("consumed")
             self._process(source, batch)
         self._settle(source)
-        if outage := source.outage():
-            self.status.enter(State.WAITING, outage)
-        elif self.ledger.generations:
-            self.status.enter(State.RUNNING, "")
-        else:
-            self.status.enter(State.STARTING, "no partitions assigned")
+        self.telling.works(source)
 
     def _process(self, source: Lagging, batch: RecordBatch) -> None:
         since = dict(self.ledger.generations)
@@ -236,8 +234,7 @@ class Worker:
         while len(self.ledger.pending) > IN_FLIGHT_BATCHES_MAX:
             waited_ms = self.clock.ticks_ms() - started_ms
             if waited_ms > HOLD_AFTER_MS:
-                why = f"{len(self.ledger.pending)} batches unconfirmed for {waited_ms:.0f} ms"
-                self._await(source, why, IDLE_MS_MAX)
+                self._await(source, unconfirmed(self.ledger, waited_ms), IDLE_MS_MAX)
             self.delivery.publisher.poll(10)
             self.ledger.committable()
             if self.stop.is_set() and waited_ms > HOLD_AFTER_MS:
@@ -250,7 +247,7 @@ class Worker:
             self.status.enter(State.WAITING, why)
         until_ms = self.clock.ticks_ms() + wait_ms
         while not self.stop.is_set() and (left_ms := until_ms - self.clock.ticks_ms()) > 0:
-            self.status.beat(self.clock.ticks_ms())
+            self.telling.turns(source)
             source.hold(int(min(left_ms, IDLE_MS_MAX)))
             if settling:
                 self._settle(source)
@@ -258,7 +255,6 @@ class Worker:
     def _settle(self, source: Lagging) -> None:
         if self.delivery.settle(source):
             self.aborts = 0
-            self.observer.commit(source.lag())
 
     def _begin_again(self, source: Lagging, why: str) -> None:
         """After an aborted transaction: everything since the last commit is read again."""

@@ -17,8 +17,9 @@ from scorer.core.errors import HaltError, ScorerError, TransientError
 from scorer.core.ports import BatchLimits, Ownership, Report
 from scorer.core.records import Closed, RecordBatch
 from scorer.edges.kafka.contact import Contact
-from scorer.edges.kafka.credentials import Rotation
+from scorer.edges.kafka.credentials import CHANGED, Rotation
 from scorer.edges.kafka.failures import failure_of, refused
+from scorer.edges.kafka.lag import Lag
 from scorer.edges.kafka.messages import as_batch, made, partition_of, sparingly
 from scorer.edges.kafka.positions import Stored, committed, lost_range, starting
 from scorer.edges.kafka.starts import Member, Starts
@@ -69,6 +70,7 @@ class KafkaSource:
         self._say_not_committed = sparingly(report, "kafka.commit_failed")
         callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
         self._consumer = made(Consumer, {**properties, **callbacks}, report)
+        self._lag = Lag(self._consumer, topic)
         self._consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
     def poll(self, limits: BatchLimits, idle_ms_max: int) -> RecordBatch | None:
@@ -164,13 +166,8 @@ class KafkaSource:
         return positions
 
     def lag(self) -> dict[int, int]:
-        """Partition to the number of offsets between the next one to hand out and the end, as last heard."""
-        found = {}
-        for partition, floor in self._floors.items():
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
-            if high >= 0:
-                found[partition] = max(0, high - floor)
-        return found
+        """See ports.Lagging."""
+        return self._lag.behind(self._floors, self._held)
 
     def ends(self) -> Mapping[int, int]:
         """Owned partition to the offset behind which nothing came; known with `enable.partition.eof` alone."""
@@ -277,10 +274,11 @@ class KafkaSource:
     def _on_error(self, error: KafkaError) -> None:
         self._say_error(error)
         self._contact.failed(error)
+        self._rotation.heard(error)
 
     def _take_up(self) -> None:
-        if self._contact.shut and self._rotation.due():
-            raise TransientError("the credentials for Kafka have changed: a new process takes them up")
+        if self._rotation.due():
+            raise TransientError(CHANGED)
 
     def _resume(self) -> None:
         if self._held:

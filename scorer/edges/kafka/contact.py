@@ -23,13 +23,10 @@ class Contact:
 
     Args:
         ask: asks any broker something small; KafkaException if none answers.
-
-    Attributes:
-        shut: brokers refuse our credentials, or we refuse theirs.
     """
 
     def __init__(self, ask: Callable[[], object]) -> None:
-        self._ask, self._outage, self.shut = ask, "", False
+        self._ask, self._outage = ask, ""
         self._asked_s = time.monotonic()
         self._due_s = self._asked_s + SILENCE_S
 
@@ -41,7 +38,7 @@ class Contact:
     def failed(self, error: KafkaError) -> None:
         """The client has told of an error."""
         if is_shut(error):
-            self._outage, self.shut = shut(error.str()), True
+            self._outage = shut(error.str())
         self._due_s = min(self._due_s, self._asked_s + ASK_EVERY_S)
 
     def outage(self) -> str | None:
@@ -49,7 +46,7 @@ class Contact:
         if time.monotonic() >= self._due_s:
             try:
                 self._ask()
-                self._outage, self.shut = "", False
+                self._outage = ""
                 pause_s = SILENCE_S
             except KafkaException:
                 self._outage = self._outage or "no broker of Kafka can be reached"

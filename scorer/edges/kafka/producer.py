@@ -16,6 +16,7 @@ from scorer.core.errors import ScorerError, TransientError
 from scorer.core.offsets import InFlight
 from scorer.core.ports import Report
 from scorer.core.records import DeadLetter, Headers, Outbound
+from scorer.edges.kafka.credentials import CHANGED, Rotation
 from scorer.edges.kafka.failures import refused
 from scorer.edges.kafka.messages import made, sparingly
 from scorer.edges.kafka.settings import LINGER_MS
@@ -33,7 +34,8 @@ class KafkaPublisher:
     """Implements ports.Publisher. Driven by one thread; delivery reports are served inside poll and publish.
 
     Args:
-        properties: librdkafka's.
+        properties: librdkafka's. One with transactions is renewed after a failure and takes up new credentials then;
+            of any other, `poll` says that it must end for them.
         report: for log lines.
         bytes_max: what a topic takes, by its name. The client has but one limit for all of them, and what is over a
             topic's own is refused by the broker only after it was handed over, which would be the end of this process.
@@ -55,6 +57,7 @@ class KafkaPublisher:
         self._pushes = properties.get("linger.ms") == LINGER_MS
         self._queue_rows_max = int(properties.get("queue.buffering.max.messages", 100_000))
         self._failure: ScorerError | None = None
+        self._rotation = Rotation({} if "transactional.id" in properties else properties)
         self._report, self._say_error = report, sparingly(report, "kafka.producer_error")
         self._tell_error = on_error
         self.producer = made(Producer, {**properties, "error_cb": self._on_error}, report, on_log)
@@ -91,6 +94,8 @@ class KafkaPublisher:
             self.producer.poll(wait_ms / 1000)
         except KafkaException as error:  # a fatal one, of a producer that was fenced
             raise TransientError(f"the producer has failed: {error.args[0]}") from error
+        if self._failure is None and self._rotation.due():
+            self._failure = TransientError(CHANGED)
         if self._failure is not None:
             raise self._failure.with_traceback(None)  # else each time that it is raised would add to it
 
@@ -211,6 +216,7 @@ class KafkaPublisher:
     def _on_error(self, error: KafkaError) -> None:
         self._say_error(error)
         self._tell_error(error)
+        self._rotation.heard(error)
         if error.fatal():
             self._failure = refused(error) or TransientError(f"a delivery failed: fatal: {error}")
 

@@ -71,7 +71,7 @@ class KafkaReader:
         by_topic: dict[str, list[Any]] = {}
         first = self._consumer.poll(wait_ms_max / 1000)
         if first is None:
-            if self._doors.why and self._rotation.due():
+            if self._rotation.due():
                 raise TransientError("the credentials for Kafka have changed")
             return []
         for message in [first, *self._consumer.consume(rows_max - 1, 0)]:
@@ -136,3 +136,4 @@ class KafkaReader:
     def _on_error(self, error: KafkaError) -> None:
         self._say_error(error)
         self._doors.heard(error)
+        self._rotation.heard(error)

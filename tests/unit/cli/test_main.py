@@ -70,10 +70,21 @@ def test_a_bug_is_one_line_that_says_how_to_get_the_traceback(
     failing.append(ZeroDivisionError("division by zero"))
     assert main.run([]) == ExitCode.FAILURE
     out, err = capsys.readouterr()
-    assert err.startswith("error: ZeroDivisionError: division by zero; this is a bug")
+    assert err.startswith("error: ZeroDivisionError; this is a bug")
     assert "SCORER_DEBUG=1" in err
     assert len(err.splitlines()) == 1
     assert out == ""
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_the_text_of_a_bug_which_may_quote_data_is_told_only_to_those_who_ask_for_the_traceback(
+    failing: list[BaseException], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, debug: bool
+) -> None:
+    if debug:
+        monkeypatch.setenv("SCORER_DEBUG", "1")
+    failing.append(ValueError("could not convert string to float: 'alice@example.org'"))
+    assert main.run([]) == ExitCode.FAILURE
+    assert ("alice" in capsys.readouterr().err) is debug
 
 
 @pytest.mark.parametrize(("value", "traced"), [("1", True), ("0", False), ("", False)])

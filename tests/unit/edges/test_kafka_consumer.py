@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, TopicPartition
 
 from scorer.core.errors import HaltError, TransientError
 from scorer.core.records import Closed
+from scorer.edges.kafka.credentials import LOOK_EVERY_S, reread
 from tests.unit.edges.mock_cluster import PARTITIONS, WAIT_S_MAX, Cluster, Member
 
 
@@ -187,17 +188,6 @@ def test_an_end_that_was_met_is_not_told_of_a_partition_that_is_read_again(clust
     assert member.source.ends() == {}
 
 
-def test_lag_is_what_is_left_behind_the_last_record_handed_out(cluster: Cluster) -> None:
-    topic = cluster.topic(records=10)
-    cluster.commit(topic, {0: 4, 1: 10, 2: 0, 3: 9})
-    member = cluster.member(topic)
-    member.gather(6 + 10 + 1)
-    assert member.source.lag() == dict.fromkeys(range(PARTITIONS), 0)
-    cluster.produce(topic, 3, partitions=[2])
-    member.gather(18, rows_max=1)
-    assert member.source.lag()[2] == 2
-
-
 def test_a_committed_offset_beyond_the_end_halts_with_the_range_and_what_to_do(cluster: Cluster) -> None:
     topic = cluster.topic(records=2)
     cluster.commit(topic, {1: 7})
@@ -285,3 +275,19 @@ def test_a_broker_that_is_gone_is_an_outage_and_no_failure() -> None:
         assert member.poll() is None
     assert member.source.outage() == "no broker of Kafka can be reached"
     member.source.close()
+
+
+def test_a_password_that_one_broker_refuses_is_taken_up_though_the_others_answer(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scorer.edges.kafka.contact.ASK_EVERY_S", 0.0)
+    texts = ["old"]
+    member = cluster.member(cluster.topic(records=1), **{"sasl.password": reread(lambda: texts[-1])})
+    member.gather(PARTITIONS)
+    member.source._on_error(KafkaError(KafkaError._AUTHENTICATION, "one of them refuses it"))
+    assert member.source.outage() is None, "the others answer"
+    assert member.poll() is None
+    texts.append("new")
+    time.sleep(LOOK_EVERY_S)
+    with pytest.raises(TransientError, match="a new process takes them up"):
+        member.poll()

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from confluent_kafka import KafkaError
 from kafka.partitioner.default import murmur2
 
 from scorer.core.errors import TransientError
 from scorer.core.offsets import InFlight
 from scorer.core.records import DeadLetter, Headers, Outbound
+from scorer.edges.kafka.credentials import reread
 from scorer.edges.kafka.producer import PUSHED_ROWS_MAX, KafkaPublisher
 from scorer.edges.kafka.settings import producer_properties
 from tests.unit.edges.mock_cluster import PARTITIONS, WAIT_S_MAX, Cluster, Reports
@@ -247,3 +249,23 @@ def test_closing_waits_for_what_is_under_way_and_says_what_is_left(cluster: Clus
     away = KafkaPublisher({"bootstrap.servers": "127.0.0.1:1"}, lambda *_: None)
     away.publish(rows("t", [b"0"]), (), InFlight({}, 1))
     assert away.close(50) == 1
+
+
+def refused_after_a_change(cluster: Cluster, **properties: str) -> KafkaPublisher:
+    texts = ["old"]
+    by = publisher(cluster, **properties, sasl_password=reread(lambda: texts[-1]))
+    texts.append("new")
+    by.poll(0)
+    by._on_error(KafkaError(KafkaError._AUTHENTICATION, "the old one is refused"))
+    return by
+
+
+def test_a_new_password_ends_a_producer_whose_old_one_is_refused(cluster: Cluster) -> None:
+    by = refused_after_a_change(cluster)
+    for _ in range(2):  # also while what is pending is waited for at the end
+        with pytest.raises(TransientError, match="a new process takes them up"):
+            by.poll(0)
+
+
+def test_a_new_password_does_not_end_a_producer_with_transactions_which_is_renewed_in_place(cluster: Cluster) -> None:
+    refused_after_a_change(cluster, transactional_id="slot-0").poll(0)

@@ -9,8 +9,10 @@ from confluent_kafka import KafkaError
 
 from scorer.core.errors import ConfigError, RefusedError, TransientError
 from scorer.edges.kafka import credentials
-from scorer.edges.kafka.credentials import Rotation, current, reread
+from scorer.edges.kafka.credentials import REFUSED_S, Rotation, current, reread
 from scorer.edges.kafka.failures import failure_of, is_shut, missing, refused
+
+REFUSED = KafkaError(KafkaError._AUTHENTICATION, "wrong password")
 
 
 @pytest.mark.parametrize(
@@ -55,10 +57,25 @@ def test_several_rights_of_one_resource_are_one_command() -> None:
     assert "--operation Read --operation DescribeConfigs --topic t" in said
 
 
-def test_a_password_that_stands_otherwise_in_its_file_by_now_is_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Clock:
+    """The time, moved by hand."""
+
+    now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(credentials, "time", made)
     monkeypatch.setattr(credentials, "LOOK_EVERY_S", 0.0)
+    return made
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_password_that_stands_otherwise_in_its_file_by_now_is_noticed(tmp_path: Path) -> None:
     file = tmp_path / "password"
 
     def read() -> str:
@@ -69,10 +86,26 @@ def test_a_password_that_stands_otherwise_in_its_file_by_now_is_noticed(
     file.write_text("old")
     properties = {"sasl.username": "u", "sasl.password": reread(read)}
     rotation = Rotation(properties)
+    rotation.heard(REFUSED)
     assert not rotation.due()
     file.unlink()
     assert not rotation.due(), "it is being replaced"
     file.write_text("new")
     assert rotation.due()
     assert current(properties) == {"sasl.username": "u", "sasl.password": "new"}
-    assert not Rotation({"sasl.password": "of a variable"}).due()
+    fixed = Rotation({"sasl.password": "of a variable"})
+    fixed.heard(REFUSED)
+    assert not fixed.due()
+
+
+def test_a_new_password_is_looked_for_only_for_some_minutes_after_the_old_one_was_refused(clock: Clock) -> None:
+    texts = ["old"]
+    rotation = Rotation({"sasl.password": reread(lambda: texts[-1])})
+    texts.append("new")
+    rotation.heard(KafkaError(KafkaError._TRANSPORT))
+    assert not rotation.due(), "the old one may still be the one that counts"
+    rotation.heard(REFUSED)
+    clock.now_s += REFUSED_S - 1
+    assert rotation.due()
+    clock.now_s += 2
+    assert not rotation.due()

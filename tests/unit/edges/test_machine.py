@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import platform
+import signal
 import subprocess
 import sys
 import threading
@@ -45,6 +47,17 @@ def test_the_version_is_the_installed_one(monkeypatch: pytest.MonkeyPatch) -> No
     assert machine.scorer_version() == pytest.__version__
     monkeypatch.setattr(machine, "DISTRIBUTION", "no-such-distribution")
     assert machine.scorer_version() == "unpackaged"
+
+
+ENDS = "import sys; from scorer.edges.machine import end_with_parent; end_with_parent(int(sys.argv[1])); print('on')"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel cannot be asked")
+@pytest.mark.parametrize(("gone", "code"), [(False, 0), (True, -signal.SIGTERM)])
+def test_a_process_whose_parent_is_gone_before_it_asks_to_end_with_it_ends_at_once(gone: bool, code: int) -> None:
+    parent = os.getppid() if gone else os.getpid()
+    ended = subprocess.run([sys.executable, "-c", ENDS, str(parent)], capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout) == (code, b"" if gone else b"on\n")
 
 
 KEEPS = """

@@ -102,11 +102,11 @@ def lags(of: Metrics) -> dict[str, float]:
 
 def test_lag_is_told_per_partition_and_no_longer_for_one_that_another_worker_has() -> None:
     of = metrics()
-    of.commit({0: 5, 1: 70})
+    of.lag({0: 5, 1: 70})
     assert lags(of) == {"partition=0": 5, "partition=1": 70}
-    of.commit({1: 3, 2: 0})
+    of.lag({1: 3, 2: 0})
     assert lags(of) == {"partition=1": 3, "partition=2": 0}
-    of.commit({})
+    of.lag({})
     assert lags(of) == {}
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +55,69 @@ def test_a_crash_a_hang_and_a_kill_are_told_apart_and_the_next_record_is_scored(
     assert sandbox.score(batch(text(CRASH)), SCHEMAS, recipe(), 7) == Death(End.DIED, False, "SIGSEGV")
     assert sandbox.score(batch(text(HANG)), SCHEMAS, recipe(), 7) == Death(End.HUNG, False, "no answer within 6 s")
     assert sandbox.score(batch(text(KILL)), SCHEMAS, recipe(), 7) == Death(End.OUTSIDE, False, "SIGKILL")
+    assert isinstance(sandbox.score(batch(lead(1)), SCHEMAS, recipe(), 7), Scored)
+
+
+PARENT = """
+from tests.unit.edges.test_sandbox import HANG, SCHEMAS, Sandbox, batch, lead, recipe, text
+if __name__ == "__main__":
+    sandbox = Sandbox(1 << 20)
+    sandbox.score(batch(lead(1)), SCHEMAS, recipe(), 7)
+    print(sandbox._process.pid, flush=True)
+    sandbox.score(batch(text(HANG)), SCHEMAS, recipe(), 7)
+"""
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel cannot be asked")
+def test_one_that_hangs_ends_with_its_parent_however_that_ends(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    with subprocess.Popen([sys.executable, str(tmp_path / "parent.py")], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        time.sleep(0.5)  # it has the record by then
+        parent.kill()
+    until_s = time.monotonic() + 10
+    while runs(pid) and time.monotonic() < until_s:
+        time.sleep(0.05)
+    if runs(pid):
+        os.kill(pid, signal.SIGKILL)
+        pytest.fail("it outlives its parent")
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, and not only its exit code."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+STARTS_BADLY = """
+import os, signal, sys
+if "spawn_main" in str(sys.orig_argv):
+    {act}
+"""
+FAILS_TO_LOAD = """import scorer.core.model as model
+    model.load_model = lambda bundle: 1 / 0"""
+
+
+@pytest.mark.parametrize(
+    ("act", "detail"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL while it started"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV while it started"),
+        (FAILS_TO_LOAD, "exit code 1 while it started"),
+    ],
+)
+def test_a_death_before_it_has_seen_a_record_is_none_of_the_records(
+    sandbox: Sandbox, tmp_path: Path, act: str, detail: str
+) -> None:
+    site = tmp_path / "site/sitecustomize.py"
+    before = site.read_text()
+    site.write_text(STARTS_BADLY.format(act=act))
+    assert sandbox.score(batch(lead(1)), SCHEMAS, recipe(), 7) == Death(End.OUTSIDE, False, detail)
+    site.write_text(before)
     assert isinstance(sandbox.score(batch(lead(1)), SCHEMAS, recipe(), 7), Scored)
 
 

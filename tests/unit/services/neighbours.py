@@ -206,8 +206,8 @@ class WorldObserver:
     def serving(self, model: Model, _: object) -> None:
         self.world.log.append(("serving", model.bundle.label))
 
-    def commit(self, lag: Mapping[int, int]) -> None:
-        self.world.log.append(("lag", lag))
+    def lag(self, lag: Mapping[int, int]) -> None:
+        self.world.log.append(("lag", lag, self.world.ms))
 
     def aborted(self) -> None:
         self.world.log.append(("aborted",))

@@ -71,6 +71,18 @@ def test_a_delivery_failure_ends_the_process_and_nothing_behind_it_is_committed(
     assert ((0, 4), "prediction") not in world.published
 
 
+@pytest.mark.parametrize("exactly_once", [False, True])
+def test_lag_is_told_by_time_whatever_is_committed_and_no_longer_of_a_partition_that_is_gone(
+    exactly_once: bool,
+) -> None:
+    world = World(exactly_once=exactly_once)
+    idle = [world.idle(100)] * 40
+    world.run(world.assign(0, 1), world.leads(0), *idle, lambda: world.revoke(1), *idle)
+    told = world.times("lag", {0: 0, 1: 0})
+    assert (len(told), max(told)) == (8, pytest.approx(4000, abs=500))
+    assert len(world.times("lag", {0: 0})) == 8
+
+
 def test_an_empty_stop_commits_nothing_and_leaves() -> None:
     world = World()
     world.run(world.assign(0))
@@ -174,6 +186,28 @@ def test_a_broker_that_is_silent_makes_the_stream_wait_as_a_member_and_say_so() 
     assert 1000 < holds[0] < 1200
     assert max(later - earlier for earlier, later in pairwise(holds)) < 1000
     assert world.states()[-2:] == [State.RUNNING, State.STOPPING]
+
+
+def test_a_stream_that_is_quiet_is_not_ready_while_what_it_has_published_is_unconfirmed_for_long() -> None:
+    world = World(silent=True)
+    world.at(5000, silent=False)
+    world.run(world.assign(0), world.leads(0), world.leads(1), *[world.idle(100)] * 60)
+    assert world.states() == [State.RUNNING, State.WAITING, State.RUNNING, State.STOPPING]
+    why = next(entry[2] for entry in world.log if entry[:2] == ("state", State.WAITING))
+    assert why.startswith("2 batches unconfirmed for 10")
+
+
+def test_a_stream_whose_batches_are_confirmed_one_after_another_stays_ready_however_slow_the_broker_is() -> None:
+    world = World(silent=True)
+
+    def confirm() -> None:
+        each = next(each for each in world.deliveries if not each.confirmed)
+        each.confirmed, each.batch.outstanding = True, 0
+
+    for number in range(1, 9):
+        world.at(700 * number, confirm)
+    world.run(world.assign(0), *(step for n in range(8) for step in (world.leads(n), world.idle(699))))
+    assert world.states() == [State.RUNNING, State.STOPPING]
 
 
 def test_a_stream_starts_runs_and_says_when_it_has_no_partitions() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scorer.core.errors import HaltError
 from scorer.core.floods import FloodLimit
 from scorer.core.state import State
@@ -29,6 +31,15 @@ def flooded() -> World:
     flood = world.batch(*((0, offset, BAD) for offset in range(2, 10)))
     world.run(world.assign(0), world.leads(0, 1), flood, world.leads(10))
     return world
+
+
+@pytest.mark.parametrize("exactly_once", [False, True])
+def test_lag_is_told_in_a_halt_as_well(exactly_once: bool) -> None:
+    world = World(limits=FLOOD, exactly_once=exactly_once)
+    world.at(10_000, world.stop.set)
+    world.run(world.assign(0), world.batch(*((0, offset, BAD) for offset in range(8))))
+    assert State.HALTED in world.states()
+    assert world.times("lag", {0: 0})[-1] > 9_000
 
 
 def test_a_flood_of_rejections_halts_uncommitted_and_unpublished() -> None:
