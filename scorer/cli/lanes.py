@@ -145,13 +145,14 @@ def left_of(
     Raises:
         ConfigError: it had positions, and they are gone, so that nobody knows.
     """
-    gone = not piece.starts.keys() <= committed.keys() and (bool(committed) or filled())
-    if gone and not done:
+    if done:
+        return 0
+    if not piece.starts.keys() <= committed.keys() and (committed or filled()):
         raise ConfigError(
             f"group {group} has lost its positions (offsets.retention.minutes), so nobody knows how far it was: "
             "begin again with another lane"
         )
-    return 0 if gone else piece.left(committed)
+    return piece.left(committed)
 
 
 def has_records(settings: Settings, topic: str, report: Report) -> bool:

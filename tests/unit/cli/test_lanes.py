@@ -1,4 +1,4 @@
-"""What a lane's topics are made as."""
+"""What a lane's topics are made as, and how much of its replay is left."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from scorer.cli.lanes import lane_of, topics_of
+from scorer.cli.lanes import lane_of, left_of, topics_of
 from scorer.cli.settings import Settings, Stream
+from scorer.core.errors import ConfigError
+from scorer.core.pieces import Piece
 from scorer.edges.kafka.admin import Topic
 
 NAMES = {"from_topic": "events.new-lead", "to_topic": "predictions.lead-score"}
@@ -59,3 +61,23 @@ def test_a_dead_letter_of_a_replay_is_kept_as_long_as_its_record_whatever_become
 
 def test_topics_of_a_lane_that_are_there_stay_as_they_are() -> None:
     assert made(Admin(), LANE.stream.to_topic, LANE.stream.dead_letters) == {}
+
+
+PIECE = Piece({0: (0, 10), 1: (5, 10)})
+
+
+@pytest.mark.parametrize("committed", [{}, {0: 10}, {0: 3, 1: 5}])
+@pytest.mark.parametrize("filled", [True, False])
+def test_a_replay_that_is_written_down_as_done_has_nothing_left_whatever_kafka_has_kept_of_its_group(
+    committed: dict[int, int], filled: bool
+) -> None:
+    assert left_of("g", PIECE, committed, filled=lambda: filled, done=True) == 0
+
+
+def test_a_replay_that_has_lost_its_positions_is_not_begun_anew_over_what_it_has_written() -> None:
+    assert left_of("g", PIECE, {}, filled=lambda: False) == 15
+    assert left_of("g", PIECE, {0: 7, 1: 10}, filled=lambda: True) == 3
+    with pytest.raises(ConfigError, match="has lost its positions"):
+        left_of("g", PIECE, {}, filled=lambda: True)
+    with pytest.raises(ConfigError, match="has lost its positions"):
+        left_of("g", PIECE, {0: 7}, filled=lambda: False)
