@@ -22,7 +22,7 @@ class Admin:
     """A broker's topics, each with the settings that are its own."""
 
     def __init__(self, **own: dict[str, str]) -> None:
-        self.own = {STREAM.from_topic: {}, STREAM.to_topic: {}, STREAM.dead_letters: {}}
+        self.own: dict[str, dict[str, str]] = {STREAM.from_topic: {}, STREAM.to_topic: {}, STREAM.dead_letters: {}}
         self.own |= {getattr(STREAM, name): settings for name, settings in own.items()}
 
     def topic(self, name: str) -> tuple[Topic, dict[str, str]]:
