@@ -25,7 +25,7 @@ from scorer.edges.kafka.messages import sparingly
 from scorer.edges.kafka.reader import KafkaReader
 from scorer.edges.latest_store import Keep, LatestStore
 from scorer.edges.machine import keep_out_of_collections, scorer_version
-from scorer.edges.metrics import GatewayMetrics
+from scorer.edges.metrics import Counted, GatewayMetrics
 from scorer.edges.web.app import Served, make_app
 from scorer.edges.web.explained import EXPLAIN, Explain
 from scorer.edges.web.guard import Guard
@@ -64,7 +64,7 @@ def run_gateway(settings: Settings, report: Report) -> int:
     listener = listening(chosen.host, chosen.port)
     explain = explainer(settings, report)
     site = _site(chosen, lives, hosts, authority, metrics, report, listener, explain)
-    exposition = partial(_exposition, metrics, lives, site.streams)
+    exposition = partial(metrics.exposition, partial(_counted, lives, site.streams))
     wanted = settings.metrics  # its port is the one behind those of the streams
     server = status_server(wanted.host, wanted.port, len(settings.streams), status, exposition, clock)
     threads: list[Thread] = []
@@ -201,7 +201,6 @@ def _follower(
     )
 
 
-def _exposition(metrics: GatewayMetrics, lives: dict[str, LiveKind], streams: Streams) -> bytes:
+def _counted(lives: dict[str, LiveKind], streams: Streams) -> Counted:
     hits, misses = (sum(getattr(live, name) for live in lives.values()) for name in ("hits", "misses"))
-    metrics.tell(len(streams), streams.cut, streams.gaps, hits, misses)
-    return metrics.exposition()
+    return Counted(len(streams), streams.cut, streams.gaps, hits, misses)
