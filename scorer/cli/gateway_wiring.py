@@ -115,7 +115,7 @@ def scopes_of(kinds: tuple[Kind, ...]) -> frozenset[str]:
 
 def _hosts(chosen: Gateway) -> frozenset[str]:
     """The Host headers to serve, and whether this address may be served at all."""
-    own = frozenset(each.strip().lower() for each in chosen.hosts.split(",") if each.strip())
+    own = frozenset(_as_header(each.strip()) for each in chosen.hosts.split(",") if each.strip())
     if _is_loopback(chosen.host):
         return own | LOOPBACK
     if chosen.tokens is None:
@@ -131,7 +131,16 @@ def _hosts(chosen: Gateway) -> frozenset[str]:
         raise ConfigError(
             f'gateway.host {chosen.host}: set gateway.hosts to the names it is called by, as in "a.com,b"'
         )
-    return own if wildcard else own | {chosen.host.lower()}
+    return own if wildcard else own | {_as_header(chosen.host)}
+
+
+def _as_header(host: str) -> str:
+    """A name or an address as the Host header has it: in small letters, IPv6 in brackets."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower()
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
 def _is_loopback(host: str) -> bool:
