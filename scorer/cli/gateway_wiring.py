@@ -26,7 +26,7 @@ from scorer.edges.kafka.messages import sparingly
 from scorer.edges.kafka.reader import KafkaReader
 from scorer.edges.latest_store import Keep, LatestStore
 from scorer.edges.machine import keep_out_of_collections, scorer_version
-from scorer.edges.metrics import GatewayMetrics
+from scorer.edges.metrics import Counted, GatewayMetrics
 from scorer.edges.web.app import Served, make_app
 from scorer.edges.web.explained import EXPLAIN, Explain
 from scorer.edges.web.guard import Guard
@@ -65,7 +65,7 @@ def run_gateway(settings: Settings, report: Report) -> int:
     listener = listening(chosen.host, chosen.port)
     explain = explainer(settings, report)
     site = _site(chosen, lives, hosts, authority, metrics, report, listener, explain)
-    exposition = partial(_exposition, metrics, lives, site.streams)
+    exposition = partial(metrics.exposition, partial(_counted, lives, site.streams))
     wanted = settings.metrics  # its port is the one behind those of the streams
     server = status_server(wanted.host, wanted.port, len(settings.streams), status, exposition, clock)
     threads: list[Thread] = []
@@ -116,7 +116,7 @@ def scopes_of(kinds: tuple[Kind, ...]) -> frozenset[str]:
 
 def _hosts(chosen: Gateway) -> frozenset[str]:
     """The Host headers to serve, and whether this address may be served at all."""
-    own = frozenset(each.strip().lower() for each in chosen.hosts.split(",") if each.strip())
+    own = frozenset(_as_header(each.strip()) for each in chosen.hosts.split(",") if each.strip())
     if _is_loopback(chosen.host):
         return own | LOOPBACK
     if chosen.tokens is None:
@@ -132,7 +132,16 @@ def _hosts(chosen: Gateway) -> frozenset[str]:
         raise ConfigError(
             f'gateway.host {chosen.host}: set gateway.hosts to the names it is called by, as in "a.com,b"'
         )
-    return own if wildcard else own | {chosen.host.lower()}
+    return own if wildcard else own | {_as_header(chosen.host)}
+
+
+def _as_header(host: str) -> str:
+    """A name or an address as the Host header has it: in small letters, IPv6 in brackets."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower()
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
 def _is_loopback(host: str) -> bool:
@@ -202,7 +211,6 @@ def _follower(
     )
 
 
-def _exposition(metrics: GatewayMetrics, lives: dict[str, LiveKind], streams: Streams) -> bytes:
+def _counted(lives: dict[str, LiveKind], streams: Streams) -> Counted:
     hits, misses = (sum(getattr(live, name) for live in lives.values()) for name in ("hits", "misses"))
-    metrics.tell(len(streams), streams.cut, streams.gaps, hits, misses)
-    return metrics.exposition()
+    return Counted(len(streams), streams.cut, streams.gaps, hits, misses)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from threading import Event
 from typing import Any
@@ -14,7 +14,8 @@ from scorer.cli.wiring import LIVE, subject
 from scorer.core.errors import ConfigError, TransientError
 from scorer.core.pieces import Piece, Span
 from scorer.core.ports import Report
-from scorer.edges.kafka.admin import KafkaAdmin
+from scorer.core.topics import letters_kept
+from scorer.edges.kafka.admin import KafkaAdmin, Topic
 from scorer.edges.kafka.extents import TopicExtents
 from scorer.edges.kafka.groups import KafkaGroups
 from scorer.services.patience import wait_out
@@ -81,24 +82,37 @@ def open_lane(settings: Settings, lane: Lane, registry: Any, report: Report) -> 
         TransientError: a neighbour does not answer.
     """
     admin = KafkaAdmin(settings.kafka_for("admin"), report)
-    pairs = {
-        lane.live.to_topic: lane.stream.to_topic,
-        lane.live.dead_letters: lane.stream.dead_letters,
-    }
-    there = admin.topics()
-    wanted = [replace(admin.topic(old)[0], name=new) for old, new in pairs.items() if new not in there]
-    admin.create(wanted)
+    admin.create(topics_of(lane, admin, admin.topics()))
 
     def visible() -> None:
-        missing = [name for name in pairs.values() if name not in admin.topics()]
-        if missing:
-            raise TransientError(f"topic {missing[0]} is not there yet")
+        there = admin.topics()
+        for name in (lane.stream.to_topic, lane.stream.dead_letters):
+            if name not in there:
+                raise TransientError(f"topic {name} is not there yet")
 
     wait_out(visible, Event(), lambda *_: None, ATTEMPTS_MAX)
     versions = registry.versions(subject(lane.live.to_topic))
     if not versions:
         raise ConfigError(f"no schema is registered for {subject(lane.live.to_topic)}; run: scorer setup")
     registry.register(subject(lane.stream.to_topic), versions[-1][1], "FULL_TRANSITIVE")
+
+
+def topics_of(lane: Lane, admin: KafkaAdmin, there: Collection[str]) -> list[Topic]:
+    """A lane's topics that are not there yet: as the live ones are, but a dead letter is kept as long as its record.
+
+    Raises:
+        ConfigError: a live topic is missing.
+        TransientError: Kafka does not answer.
+    """
+    wanted = []
+    if lane.stream.to_topic not in there:
+        wanted.append(replace(admin.topic(lane.live.to_topic)[0], name=lane.stream.to_topic))
+    if lane.stream.dead_letters not in there:
+        live, _ = admin.topic(lane.live.dead_letters)
+        _, source = admin.topic(lane.live.from_topic)
+        own = {**live.settings, **letters_kept(source)}
+        wanted.append(replace(live, name=lane.stream.dead_letters, settings=own))
+    return wanted
 
 
 def begin_group(
@@ -144,13 +158,14 @@ def left_of(
     Raises:
         ConfigError: it had positions, and they are gone, so that nobody knows.
     """
-    gone = not piece.starts.keys() <= committed.keys() and (bool(committed) or filled())
-    if gone and not done:
+    if done:
+        return 0
+    if not piece.starts.keys() <= committed.keys() and (committed or filled()):
         raise ConfigError(
             f"group {group} has lost its positions (offsets.retention.minutes), so nobody knows how far it was: "
             "begin again with another lane"
         )
-    return 0 if gone else piece.left(committed)
+    return piece.left(committed)
 
 
 def has_records(settings: Settings, topic: str, report: Report) -> bool:

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 DEPLOYMENTS = "scorer.deployments"
 DEAD_LETTER_ROOM_BYTES = 64 * 1024
-"""A dead letter is its record with more headers, so its topic takes that much more. It has its record's timestamp, and
-is kept for as long."""
+"""A dead letter is its record with more headers, so its topic takes that much more."""
 
 
 def setup(
@@ -77,7 +76,7 @@ def setup(
 
 def _make_topics(settings: Settings, admin: KafkaAdmin, partitions: int, replication: int, made: list[str]) -> None:
     """Makes what is not there. Adds to `made` what it made, also where it fails later and is tried again."""
-    from scorer.core.topics import kept_ms
+    from scorer.core.topics import letters_kept
     from scorer.edges.kafka.admin import Topic
 
     there = admin.topics()
@@ -95,7 +94,7 @@ def _make_topics(settings: Settings, admin: KafkaAdmin, partitions: int, replica
             except ConfigError as error:  # another broker than the one that made it has not heard of it yet
                 raise TransientError(f"topic {stream.from_topic} is not there yet") from error
             room = int(source["max.message.bytes"]) + DEAD_LETTER_ROOM_BYTES
-            own = {"max.message.bytes": str(room), "retention.ms": str(kept_ms(source)), **safe}
+            own = {"max.message.bytes": str(room), **letters_kept(source), **safe}
             letters[stream.dead_letters] = Topic(stream.dead_letters, partitions, replication, own)
     made += admin.create(list(letters.values()))
 

@@ -140,8 +140,8 @@ def _run_once(
     consumer, admin = settings.kafka_for("consumer"), settings.kafka_for("admin")
     with TopicExtents(consumer, admin, loop.report) as topics:
         source = patient(lambda: topics.extents(plan.stream.from_topic))
-        piece = replayed or Piece(source)
-        patient(lambda: tables.note_source(piece.ranges))
+        piece, note = (Piece(source), tables.note_source) if replayed is None else (replayed, tables.note_replayed)
+        patient(lambda: note(piece.ranges))
         found = {feed.topic: patient(partial(topics.extents, feed.topic)) for feed in loop.feeds}
         loop.ends = {
             topic: {part: high for part, (low, high) in each.items() if high > low} for topic, each in found.items()

@@ -6,6 +6,7 @@
       + TransientError   nobody yet: an outage. Retried; when spent, the process ends uncommitted.
       + HaltError        the operator: going on would lose or flood data. The stream halts, not ready.
           + RefusedError the operator: a neighbour refuses our credentials or a right. At the start, it stops that.
+            + ShutOutError nobody yet, in a run: it refuses our credentials, which may just be changing.
       + AbortedError     nobody: a transaction came to nothing. Its records are read again, from what is committed.
       + FencedError      the operator: two instances have one transactional id. The older one ends.
 
@@ -37,6 +38,10 @@ class HaltError(ScorerError):
 
 class RefusedError(HaltError):
     """A neighbour refuses our credentials, or denies us a right; somebody must grant it. Trying on changes nothing."""
+
+
+class ShutOutError(RefusedError):
+    """A neighbour refuses our credentials or certificate, or we its own. New credentials may be on their way."""
 
 
 class AbortedError(ScorerError):

@@ -36,6 +36,16 @@ def kept_ms(settings: Mapping[str, str]) -> int:
     return int(settings.get("retention.ms", "-1")) if "delete" in settings.get("cleanup.policy", "delete") else -1
 
 
+def letters_kept(source: Mapping[str, str]) -> dict[str, str]:
+    """What keeps dead letters as long as the records of an input topic with these settings, whose timestamps they have.
+
+    Nothing, so the broker's default, where records are kept for ever: letters hold personal data, and nobody compacts
+    them.
+    """
+    kept = kept_ms(source)
+    return {"retention.ms": str(kept)} if kept >= 0 else {}
+
+
 def weak_points(
     source: Held,
     predictions: Held,
@@ -69,11 +79,12 @@ def weak_points(
             f"{source.name} keeps records for {source_ms / HOUR_MS:.1f} h, less than checks.recovery_h = {recovery_h}: "
             "a longer outage loses events; raise its retention.ms"
         )
-    if letters_ms >= 0 and not 0 <= source_ms <= letters_ms:
-        than = f"{source.name} for {source_ms / HOUR_MS:.1f} h" if source_ms >= 0 else f"{source.name} for ever"
+    if 0 <= letters_ms < source_ms:
         found.append(
-            f"{letters.name} keeps records for {letters_ms / HOUR_MS:.1f} h, {than}: a dead letter has its record's "
-            "timestamp, so that of an old record is deleted before anybody has looked; raise retention.ms"
+            f"{letters.name} keeps records for {letters_ms / HOUR_MS:.1f} h, {source.name} for "
+            f"{source_ms / HOUR_MS:.1f} h: a dead letter has its record's timestamp, so that of an old record is "
+            "deleted before anybody has looked; "
+            f"run: kafka-configs --alter --topic {letters.name} --add-config retention.ms={source_ms}"
         )
     if "compact" in letters.settings.get("cleanup.policy", "delete"):
         found.append(f"{letters.name} is compacted: later dead letters of a key would drop earlier ones; use delete")

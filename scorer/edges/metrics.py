@@ -6,7 +6,9 @@ Observed per batch, never per record. Labels are few and closed; no ids, no keys
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -123,6 +125,17 @@ class Metrics:
         return generate_latest(self.registry)
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a gateway's event loop counts: open streams; since the start streams that were cut, gaps, cache look-ups."""
+
+    streams: int = 0
+    cut: int = 0
+    gaps: int = 0
+    hits: int = 0
+    misses: int = 0
+
+
 class GatewayMetrics:
     """The metrics of a gateway's process. Its event loop and its threads write them; each sample has one writer."""
 
@@ -154,7 +167,8 @@ class GatewayMetrics:
             "scorer_gateway_cache_total", "Look-ups by whether memory had it.", ["found"], registry=at
         )
         self._state = Gauge("scorer_gateway_state", "1 for the state that it is in.", ["state"], registry=at)
-        self._told = (0, 0, 0, 0)
+        self._told = Counted()
+        self._scraping = Lock()
 
     def request(self, route: str, status: int, took_s: float) -> None:
         """See web.guard.RequestObserver."""
@@ -178,18 +192,19 @@ class GatewayMetrics:
         for each in State:
             self._state.labels(each.value).set(1 if each is entered else 0)
 
-    def tell(self, streams: int, cut: int, gaps: int, hits: int, misses: int) -> None:
-        """What the event loop has counted so far."""
-        self._streams.set(streams)
-        counters = (self._cut, self._gaps, self._cache.labels("yes"), self._cache.labels("no"))
-        totals = (cut, gaps, hits, misses)
-        for counter, total, told in zip(counters, totals, self._told, strict=True):
-            counter.inc(total - told)
-        self._told = totals
+    def exposition(self, counted: Callable[[], Counted]) -> bytes:
+        """Everything in Prometheus' text format; `counted` says what the event loop has counted so far."""
+        with self._scraping:  # several may ask at once, and a count that was read earlier must not be told later
+            self._tell(counted())
+            return generate_latest(self.registry)
 
-    def exposition(self) -> bytes:
-        """Everything in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def _tell(self, now: Counted) -> None:
+        self._streams.set(now.streams)
+        self._cut.inc(now.cut - self._told.cut)
+        self._gaps.inc(now.gaps - self._told.gaps)
+        self._cache.labels("yes").inc(now.hits - self._told.hits)
+        self._cache.labels("no").inc(now.misses - self._told.misses)
+        self._told = now
 
 
 class SinkMetrics:

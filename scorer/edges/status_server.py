@@ -7,6 +7,7 @@ loop has turned lately; a broker that is down does not make a process dead. Read
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,10 +36,9 @@ class StatusServer:
             "/v2/health/ready": lambda: health(status.ready),
         }
         try:
-            self._server = ThreadingHTTPServer((host, port), _handler(routes))
+            self._server = _Server(host, port, _handler(routes))
         except OSError as error:
             raise ConfigError(f"metrics.port {port} on {host} cannot be had ({error.strerror}); set another") from error
-        self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         self._thread = Thread(target=self._server.serve_forever, name="status", daemon=True)
         self._thread.start()
@@ -48,6 +48,14 @@ class StatusServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), handler)
 
 
 def _handler(routes: dict[str, Callable[[], tuple[int, str, bytes]]]) -> type[BaseHTTPRequestHandler]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Protocol
 
 from scorer.core.deployments import Entry, entry_of
-from scorer.core.errors import TransientError
+from scorer.core.errors import ShutOutError, TransientError
 from scorer.core.ports import Clock, Report
 from scorer.core.records import RecordBatch
 from scorer.core.schema import WriterSchema
@@ -46,14 +46,15 @@ class Log(Protocol):
         """Entries that came, in order; empty if none did.
 
         Raises:
-            TransientError: it cannot be read now.
+            TransientError, ShutOutError: it cannot be read now.
+            RefusedError: we may not read it.
         """
 
     def end(self) -> int:
         """The offset behind the last entry, as it is now.
 
         Raises:
-            TransientError: nobody answers.
+            TransientError, ShutOutError, RefusedError: as `read` does.
         """
 
     @property
@@ -87,21 +88,18 @@ class DeploymentLog:
 
     def read(self, wait_ms_max: int) -> list[Entry]:
         """See Log."""
-        reader = self._opened()
         found: list[Entry] = []
-        try:
+        with self._opened() as reader:
             for batch in reader.read(ROWS_MAX, wait_ms_max):
                 found += self._entries(batch)
                 self.position = max(self.position, *batch.next_offsets.values())
-        except TransientError:
-            self.close()
-            raise
-        self.position = max(self.position, reader.ended.get((self.topic, PARTITION), 0))
+            self.position = max(self.position, reader.ended.get((self.topic, PARTITION), 0))
         return found
 
     def end(self) -> int:
         """See Log."""
-        return self._opened().ends().get((self.topic, PARTITION), 0)
+        with self._opened() as reader:
+            return reader.ends().get((self.topic, PARTITION), 0)
 
     def close(self) -> None:
         """See Log."""
@@ -109,10 +107,16 @@ class DeploymentLog:
             self._reader.close()
             self._reader = None
 
-    def _opened(self) -> Reader:
+    @contextmanager
+    def _opened(self) -> Iterator[Reader]:
+        """The reader; one that fails is let go of, since only a new one takes up a new password."""
         if self._reader is None:
             self._reader = self.open(self.position)
-        return self._reader
+        try:
+            yield self._reader
+        except (TransientError, ShutOutError):
+            self.close()
+            raise
 
     def _entries(self, batch: RecordBatch) -> list[Entry]:
         frames = split_frames(batch.values, VALUE_BYTES_MAX)

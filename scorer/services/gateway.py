@@ -166,9 +166,8 @@ class Follower:
 
     def _begin(self, topics: Mapping[str, tuple[str, int]]) -> Reader:
         """Opens a reader at the stored positions, and drops what is kept of topics that are not the ones it is of."""
-        self.writing.settle(
-            self._await_writer
-        )  # else what was read of a topic that is gone would be written after it is dropped
+        # Else what was read of a topic that is gone would be written after it is dropped.
+        self.writing.settle(self._await_writer)
         anew = set()
         for kind in self.kinds:
             if not self.kept.begin(kind, topics[kind.topic][0]):

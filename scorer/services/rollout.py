@@ -31,7 +31,7 @@ from scorer.core.deployments import (
     differences,
     parted,
 )
-from scorer.core.errors import HaltError, TransientError
+from scorer.core.errors import HaltError, ShutOutError, TransientError
 from scorer.core.ports import Clock, Report
 from scorer.core.records import RecordBatch
 from scorer.core.scoring import Recipe
@@ -49,7 +49,7 @@ class Rollout:
 
     Attributes:
         history: what was read so far.
-        topic_id: asks for the input topic's identity as it is now; raises TransientError. Called by `follow` alone.
+        topic_id: asks for the input topic's identity as it is now; raises as `look` does. Called by `follow` alone.
         first: the intent that a stream begins with if it has none.
         log: read by `follow`, in a thread of its own.
         bundles: what is loaded.
@@ -160,7 +160,7 @@ class Rollout:
             try:
                 self.look()
                 failed = 0
-            except TransientError as error:
+            except (TransientError, ShutOutError) as error:
                 failed += 1
                 wait = pause_ms(failed)
                 self.report("neighbour.waiting", {"why": str(error), "attempt": failed, "next_try_ms": wait})
@@ -173,7 +173,7 @@ class Rollout:
         """Reads on, up to the end where that was asked for.
 
         Raises:
-            TransientError: it cannot be read now.
+            TransientError, RefusedError: it cannot be read now.
         """
         asked, end = self._asked, 0
         if asked != self._answered:

@@ -14,7 +14,7 @@ from math import inf
 from threading import Event
 
 from scorer.core.decode import decode
-from scorer.core.errors import HaltError, TransientError
+from scorer.core.errors import ConfigError, HaltError, TransientError
 from scorer.core.floods import FloodLimit, FloodWatch
 from scorer.core.load import Load
 from scorer.core.ports import BatchLimits, Clock, Report, Sink
@@ -225,7 +225,7 @@ class SinkLoop:
                 self.status.beat(self.clock.ticks_ms())
                 self.writer.wait(min(left_ms, IDLE_MS_MAX))
                 self._write(whole=True)
-        except HaltError as error:
+        except (HaltError, ConfigError) as error:  # also what has ended the run, said again at the close
             self.report("drain.incomplete", {"why": why, "error": str(error)})
             return
         if self.writer.busy:

@@ -10,7 +10,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from scorer.core.errors import RefusedError, ScorerError, TransientError
+from scorer.core.errors import RefusedError, ScorerError, ShutOutError, TransientError
 
 REQUEST_S_MAX = 10.0
 """How long a question to Kafka may take."""
@@ -65,7 +65,7 @@ def refused(
         topic, group, transactional_id: what it was tried on, as far as the caller knows.
     """
     if error.code() in _SHUT:
-        return RefusedError(shut(error.str()))
+        return ShutOutError(shut(error.str()))
     if error.code() == KafkaError.INVALID_TRANSACTION_TIMEOUT:
         return RefusedError(
             "transaction.timeout_ms is above the broker's transaction.max.timeout.ms: lower the one or raise the other"
@@ -145,4 +145,4 @@ class Doors:
         if refusal is not None:
             return refusal
         client.poll(0)  # serves the error callback; nothing else does
-        return RefusedError(self.why) if self.why else TransientError(f"{what}: {error.args[0]}")
+        return ShutOutError(self.why) if self.why else TransientError(f"{what}: {error.args[0]}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 
-from scorer.core.errors import RefusedError, TransientError
+from scorer.core.errors import RefusedError, ShutOutError, TransientError
 from scorer.core.ports import Report
 from scorer.edges.kafka.admin import admin_client
 from scorer.edges.kafka.failures import REQUEST_S_MAX, SHUT_S_MAX, Doors, missing
@@ -70,7 +70,7 @@ def _await(admin: Any, doors: Doors, answers: Iterable[Future[Any]]) -> None:
         admin.poll(POLL_S)  # the client tells there alone that it is refused
         waited_s = time.monotonic() - began_s
         if doors.why and waited_s > SHUT_S_MAX:
-            raise RefusedError(doors.why)
+            raise ShutOutError(doors.why)
         if waited_s > 2 * REQUEST_S_MAX:
             raise TransientError("Kafka does not answer")
 

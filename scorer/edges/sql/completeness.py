@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from scorer.edges.sql.database import connected, transaction
 from scorer.edges.sql.names import Names
@@ -49,17 +49,23 @@ class Completeness:
 
     def note_source(self, extents: Mapping[int, tuple[int, int]]) -> None:
         """Notes where the source topic begins and ends. Its first beginning stays: what is lost later is missed."""
-        table = self._quote(self._names.source)
-        statement = (
-            f"INSERT INTO {table} (source_topic, source_partition, first_offset, next_offset) "
-            "VALUES (:topic, :part, :low, :high) ON CONFLICT (source_topic, source_partition) "
-            "DO UPDATE SET next_offset = excluded.next_offset"
-        )
-        rows = [
-            {"topic": self._topic, "part": part, "low": low, "high": high}
-            for part, (low, high) in sorted(extents.items())
-        ]
-        self._write(statement, rows)
+        with connected(self._engine) as connection, transaction(connection):
+            self._put_source(connection, extents)
+
+    def note_replayed(self, ranges: Mapping[int, tuple[int, int]]) -> None:
+        """Notes what of the source topic a replay was begun for, which never changes. All else is forgotten: an older
+        sink held the tables against the whole topic, and a note of it would leave a gap between it and the piece."""
+        source, skipped = self._quote(self._names.source), self._quote(self._names.skipped)
+        of_topic = {"topic": self._topic}
+        with connected(self._engine) as connection, transaction(connection):
+            connection.execute(sa.text(f"DELETE FROM {source} WHERE source_topic = :topic"), of_topic)
+            self._put_source(connection, ranges)
+            outside = (
+                f"DELETE FROM {skipped} WHERE source_topic = :topic AND NOT EXISTS (SELECT 1 FROM {source} s "
+                f"WHERE s.source_topic = :topic AND s.source_partition = {skipped}.source_partition "
+                f"AND {skipped}.last_offset >= s.first_offset AND {skipped}.first_offset < s.next_offset)"
+            )
+            connection.execute(sa.text(outside), of_topic)
 
     def unknown(self) -> list[Span]:
         """Offsets of which nothing is known."""
@@ -84,7 +90,9 @@ class Completeness:
             {"topic": self._topic, "part": part, "first": first, "last": end - 1, "reason": reason}
             for (part, first, end), reason in spans
         ]
-        self._write(statement, rows)
+        if rows:
+            with connected(self._engine) as connection, transaction(connection):
+                connection.execute(sa.text(statement), rows)
 
     def totals(self) -> Totals:
         """The total line."""
@@ -98,10 +106,19 @@ class Completeness:
             row = connection.execute(sa.text(query), {"topic": self._topic}).one()
             return Totals(*(int(each) for each in row))
 
-    def _write(self, statement: str, rows: list[dict[str, object]]) -> None:
+    def _put_source(self, connection: Connection, extents: Mapping[int, tuple[int, int]]) -> None:
+        table = self._quote(self._names.source)
+        statement = (
+            f"INSERT INTO {table} (source_topic, source_partition, first_offset, next_offset) "
+            "VALUES (:topic, :part, :low, :high) ON CONFLICT (source_topic, source_partition) "
+            "DO UPDATE SET next_offset = excluded.next_offset"
+        )
+        rows = [
+            {"topic": self._topic, "part": part, "low": low, "high": high}
+            for part, (low, high) in sorted(extents.items())
+        ]
         if rows:
-            with connected(self._engine) as connection, transaction(connection):
-                connection.execute(sa.text(statement), rows)
+            connection.execute(sa.text(statement), rows)
 
     def _quote(self, name: str) -> str:
         return self._engine.dialect.identifier_preparer.quote(name)

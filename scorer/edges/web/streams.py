@@ -13,18 +13,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from scorer.core.answers import Mark, parse_mark
 from scorer.core.errors import TransientError
 from scorer.edges.latest_reader import Page
 from scorer.edges.web.events import HEADERS, answer_event, beat_event, gap_event, opening_event
 from scorer.edges.web.live import LiveKind
-from scorer.edges.web.protocol import ABORT
+from scorer.edges.web.protocol import STUCK_S_MAX, TAKE_OVER
 from scorer.edges.web.subscriber import Subscriber
 
 PAGE_ROWS = 200
-STUCK_S_MAX = 30.0
 LOOK_EVERY_S = 0.25
 
 
@@ -112,16 +111,17 @@ class StreamResponse:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves until the client leaves, is cut off, or the stream ends."""
-        abort: Callable[[], None] = scope.get(ABORT, lambda: None)
+        abort: Callable[[], None] = scope[TAKE_OVER]() if TAKE_OVER in scope else lambda: None
         subscriber = Subscriber(self.entity, self.streams.limits.rows_max, abort)
         self.streams.open(subscriber, self.still_good)
         gone = asyncio.ensure_future(_disconnected(receive, subscriber))
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+            start = {"type": "http.response.start", "status": 200, "headers": list(HEADERS)}
+            await self._hand_over(subscriber, send, start)
             with suppress(TransientError):  # the store does not answer: the client comes back with its position
                 await self._catch_up(subscriber, send)
                 await self._follow(subscriber, send)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._hand_over(subscriber, send, {"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             gone.cancel()
             self.live.leave(subscriber)
@@ -191,12 +191,15 @@ class StreamResponse:
             await self._send(subscriber, send, chunk or beat_event(self.live.mark_of(subscriber)))
 
     async def _send(self, subscriber: Subscriber, send: Send, chunk: bytes) -> None:
-        if not chunk or subscriber.ended:
-            return
+        if chunk and not subscriber.ended:
+            await self._hand_over(subscriber, send, {"type": "http.response.body", "body": chunk, "more_body": True})
+            self.streams.sent(subscriber)
+
+    async def _hand_over(self, subscriber: Subscriber, send: Send, message: Message) -> None:
+        """Sends, which waits where the client does not read; it is cut off after a while."""
         subscriber.busy_since_s = time.monotonic()
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send(message)
         subscriber.busy_since_s = None
-        self.streams.sent(subscriber)
 
 
 def _page(live: LiveKind, entity: str | None, since: Mark, seq: int) -> Any:

@@ -12,6 +12,7 @@ entry in constant time: a token that is wrong, expired or unknown costs the same
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import json
@@ -19,8 +20,10 @@ import os
 import re
 import secrets
 import stat
+import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,9 +146,6 @@ def add_token(path: Path, name: str, scopes: Sequence[str], expires: datetime | 
     if not _NAME.fullmatch(name):
         raise ConfigError(f"a token's name has letters, digits, dots, dashes and underscores, not {name!r}")
     path = path.resolve()  # a link stays one
-    there = path.exists()
-    if there and any(token.name == name for token in read_tokens(path)):
-        raise ConfigError(f"{path} has a token {name} already: take another name, or delete its entry first")
     token = _PREFIX + secrets.token_urlsafe(32)
     lines = ["[[tokens]]", f"name = {json.dumps(name)}"]
     lines.append(f'sha256 = "{hashlib.sha256(token.encode()).hexdigest()}"')
@@ -154,19 +154,40 @@ def add_token(path: Path, name: str, scopes: Sequence[str], expires: datetime | 
         lines.append(f"expires = {expires.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        before = path.read_text(encoding="utf-8").rstrip("\n") + "\n\n" if there else ""
-        _replace(path, before.lstrip("\n") + "\n".join(lines) + "\n")
+        with _alone_in(path.parent):
+            _append(path, name, "\n".join(lines) + "\n")
     except OSError as error:
         raise ConfigError(f"the tokens file {path} cannot be written: {error.strerror}") from error
     return token
 
 
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Waits for others who do the same. The folder itself is locked: a file for that would be its first maker's."""
+    there = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(there, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(there)
+
+
+def _append(path: Path, name: str, entry: str) -> None:
+    before = ""
+    if path.exists():
+        if any(token.name == name for token in read_tokens(path)):
+            raise ConfigError(f"{path} has a token {name} already: take another name, or delete its entry first")
+        before = (path.read_text(encoding="utf-8").rstrip("\n") + "\n\n").lstrip("\n")
+    _replace(path, before + entry)
+
+
 def _replace(path: Path, text: str) -> None:
     """Writes a file whole, or leaves it. One that is there keeps mode and owner: its reader need not be who writes."""
     there = path.stat() if path.exists() else None
-    fresh = path.with_name(f".{path.name}.new")
+    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # readable by its owner alone
+    fresh = Path(name)
     try:
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
             file.write(text)
             if there is not None:
                 _own(file.fileno(), path, there)

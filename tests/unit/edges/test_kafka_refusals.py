@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
-from scorer.core.errors import ConfigError, RefusedError, TransientError
+from scorer.core.errors import ConfigError, RefusedError, ShutOutError, TransientError
 from scorer.edges.kafka import credentials
 from scorer.edges.kafka.credentials import REFUSED_S, Rotation, current, reread
-from scorer.edges.kafka.failures import failure_of, is_shut, missing, refused
+from scorer.edges.kafka.failures import Doors, failure_of, is_shut, missing, refused
 
 REFUSED = KafkaError(KafkaError._AUTHENTICATION, "wrong password")
 
@@ -37,6 +38,15 @@ def test_a_refusal_names_what_is_missing_and_what_grants_it(code: int, says: str
     error = refused(KafkaError(code), operation="Write", topic="t", group="g", transactional_id="i")
     with pytest.raises(RefusedError, match=says):
         raise error or AssertionError("no refusal")
+
+
+def test_credentials_that_are_refused_are_told_from_rights_that_are_denied_as_they_may_be_changing() -> None:
+    assert isinstance(refused(KafkaError(KafkaError._AUTHENTICATION)), ShutOutError)
+    assert not isinstance(refused(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)), ShutOutError)
+    doors, silent = Doors(), SimpleNamespace(poll=lambda _: 0)
+    doors.heard(KafkaError(KafkaError._AUTHENTICATION))
+    failure = doors.failure(silent, "no answer", KafkaException(KafkaError(KafkaError._TIMED_OUT)))
+    assert isinstance(failure, ShutOutError)
 
 
 def test_any_other_error_is_no_refusal() -> None:

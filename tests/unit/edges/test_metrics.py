@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from scorer.core.compose import Origin
 from scorer.core.records import Closed, Outbound, RecordBatch, Rejection, Scored, Stage
 from scorer.core.state import State
-from scorer.edges.metrics import Metrics
+from scorer.edges.metrics import Counted, GatewayMetrics, Metrics
 from tests.unit.core.graphs import graph, model_of
 
 MODEL = model_of(
@@ -122,3 +124,26 @@ def test_what_is_served_and_by_which_build_is_told() -> None:
     found = read(metrics())
     assert found["scorer_model_info", "model=lead/1", f"sha256={MODEL.bundle.sha256}"] == 1
     assert found["scorer_build_info", "cpu_class=x86_64", "runtime=onnxruntime 1", "version=1.2.3"] == 1
+
+
+def test_two_that_scrape_a_gateway_at_once_both_get_counts_that_only_grow() -> None:
+    of, totals, reading, overtaken = GatewayMetrics(), iter([1, 2]), Event(), Event()
+
+    def counted() -> Counted:
+        total = next(totals)
+        if total == 1:
+            reading.set()
+            overtaken.wait(0.2)  # it need not be
+        return Counted(cut=total, hits=total)
+
+    def second() -> bytes:
+        assert reading.wait(5)
+        try:
+            return of.exposition(counted)
+        finally:
+            overtaken.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        scrapes = [pool.submit(of.exposition, counted), pool.submit(second)]
+    for total, scrape in enumerate(scrapes, 1):
+        assert f"scorer_gateway_streams_cut_total {total}.0" in scrape.result().decode()

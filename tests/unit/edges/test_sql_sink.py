@@ -255,6 +255,25 @@ def test_completeness_tells_missing_from_rejected_from_waiting(engine: sa.Engine
     assert by_day == [("1970-01-01", 0, 1), ("2023-11-14", 4, 0), ("total", 4, 1)]
 
 
+def test_tables_of_a_lane_are_held_against_its_replay_alone_whatever_was_noted_before(
+    engine: sa.Engine, make: Callable[..., SqlSink]
+) -> None:
+    sink = make()
+    given = [prediction("lead", 0, source_partition=0, source_offset=at) for at in range(10, 20) if at != 15]
+    sink.write(load("lead", given))
+    tables = Completeness(engine, Names("t"), SOURCES["lead"])
+    tables.note_source({0: (0, 500), 1: (0, 400)})
+    tables.note_skipped([((0, at, at + 1), "no_record") for at in (3, 15, 30)] + [((1, 7, 8), "no_record")])
+    assert not tables.totals().complete
+    for _ in range(2):
+        tables.note_replayed({0: (10, 20)})
+        assert tables.unknown() == []
+        assert _totals(tables) == (9, 9, 0, 0, 0)
+        assert tables.totals().skipped == 1, "what was found within the replay's piece stays found"
+    tables.note_replayed({0: (8, 21), 2: (0, 3)})
+    assert tables.unknown() == [(0, 8, 10), (0, 20, 21), (2, 0, 3)]
+
+
 def _totals(tables: Completeness) -> tuple[int, ...]:
     found = tables.totals()
     return found.events, found.scored, found.rejected, found.missing, found.waiting

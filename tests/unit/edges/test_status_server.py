@@ -142,3 +142,25 @@ def test_a_closed_server_frees_its_port() -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=5)
     StatusServer("127.0.0.1", port, status=service.status, exposition=bytes, ticks_ms=float).close()
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="NOT TESTED, no IPv6 here")
+def test_an_ipv6_address_is_listened_on() -> None:
+    server = StatusServer(
+        "::1", 0, status=Status(lambda *_: None), exposition=lambda: b"a_metric 1\n", ticks_ms=lambda: 0.0
+    )
+    connection = HTTPConnection("::1", server.port, timeout=10)
+    try:
+        connection.request("GET", "/metrics")
+        assert connection.getresponse().read() == b"a_metric 1\n"
+    finally:
+        connection.close()
+        server.close()

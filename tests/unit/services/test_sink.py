@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scorer.core.errors import HaltError, TransientError
+from scorer.core.errors import ConfigError, HaltError, ScorerError, TransientError
 from scorer.core.letters import Author
 from scorer.core.load import Load
 from scorer.core.ports import BatchLimits
@@ -65,15 +65,16 @@ class Letters:
 class Refusing:
     """Implements ports.Sink: does not take the first load, and so finds a gap before the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, failure: ScorerError | None = None) -> None:
         self.loads: list[Load] = []
+        self.failure = failure or HaltError(NARROW)
 
     def positions(self, _: str) -> Mapping[int, int]:
         return {}
 
     def write(self, load: Load) -> Mapping[str, int]:
         self.loads.append(load)
-        raise HaltError(NARROW if len(self.loads) == 1 else RESTORED)
+        raise self.failure if len(self.loads) == 1 else HaltError(RESTORED)
 
 
 class Surroundings:
@@ -113,16 +114,15 @@ class Halted:
     reports: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
 
-@pytest.fixture
-def halted() -> Halted:
-    found, around = Halted(), Surroundings()
-    status, stop = Status(lambda *_: None), Event()
+def filling(found: Halted) -> SinkLoop:
+    """A sink of dead letters; what comes of it is noted."""
+    around, status, stop = Surroundings(), Status(lambda *_: None), Event()
 
     def report(event: str, fields: Mapping[str, Any]) -> None:
         found.reports.append((event, fields))
 
     letters = Letters(status, stop, found.details)
-    loop = SinkLoop(
+    return SinkLoop(
         sink=found.sink,
         feeds=[Feed("letters", letters_of=Author("events", "scorer.lead"), source=letters)],
         schemas=Schemas(around, report, grace_ms_max=0),
@@ -135,6 +135,12 @@ def halted() -> Halted:
         stop=stop,
         limits=Limits(BatchLimits(100, 0)),
     )
+
+
+@pytest.fixture
+def halted() -> Halted:
+    found = Halted()
+    loop = filling(found)
     loop.run()
     loop.writer.close()
     return found
@@ -147,6 +153,18 @@ def test_what_comes_behind_a_load_that_was_refused_is_not_written(halted: Halted
 def test_a_halted_sink_says_until_it_stops_why_it_halted(halted: Halted) -> None:
     assert halted.details == [NARROW] * HOLDS
     assert ("drain.incomplete", {"why": "shutdown", "error": NARROW}) in halted.reports
+
+
+def test_what_has_ended_a_sink_does_not_keep_it_from_leaving_its_groups() -> None:
+    found = Halted(Refusing(ConfigError("may this user write there?")))
+    loop = filling(found)
+    with pytest.raises(ConfigError, match="may this user write"):
+        loop.run()
+    for feed in loop.feeds:
+        feed.revoked([0])
+    loop.writer.close()
+    assert found.reports[0] == ("drain.incomplete", {"why": "revoke", "error": "may this user write there?"})
+    assert found.reports[-1][0] == "partitions.revoked"
 
 
 def test_what_lies_behind_records_whose_schema_was_waited_for_when_told_to_stop_does_not_count_as_read() -> None:

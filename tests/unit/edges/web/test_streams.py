@@ -12,7 +12,9 @@ import pytest
 from scorer.core.answers import Answer, Mark
 from scorer.edges.latest_reader import StoreReader
 from scorer.edges.latest_store import Keep, LatestStore
+from scorer.edges.web import streams as module
 from scorer.edges.web.live import Bounds, LiveKind
+from scorer.edges.web.protocol import TAKE_OVER
 from scorer.edges.web.streams import StreamLimits, StreamResponse, Streams
 from tests.unit.edges.web.test_live import KIND, answer, erasure, reading
 
@@ -118,5 +120,34 @@ def test_a_reader_who_was_away_when_somebody_was_erased_is_told_of_it(
             gateway.restart()
         told = await gateway.told(Mark("e1", {0: 1}), entity)
         assert told == [b'erased {"id":"a"}', *([] if entity else [b'prediction {"x":2}'])]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("stuck_at", ["http.response.start", "prediction", "the end"])
+def test_a_client_that_does_not_read_is_cut_off_wherever_its_stream_is(
+    gateway: Gateway, stuck_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STUCK_S_MAX", 0.1)
+
+    async def scenario() -> None:
+        gateway.written(answer("a", 1, 0))
+        aborted = asyncio.Event()
+
+        async def send(message: dict[str, Any]) -> None:
+            here = message["type"] if message["type"].endswith("start") else str(message["body"])
+            if stuck_at in here or (stuck_at == "the end" and not message.get("more_body", True)):
+                await aborted.wait()
+
+        async def receive() -> dict[str, Any]:
+            await aborted.wait()
+            return {"type": "http.disconnect"}
+
+        streams = Streams(StreamLimits(10, 100, 0.1, 0.2))
+        response = StreamResponse(streams, gateway.live, None, str(Mark("e1", {})), 0, lambda: True)
+        tending = asyncio.ensure_future(streams.tend())
+        await asyncio.wait_for(response({"type": "http", TAKE_OVER: lambda: aborted.set}, receive, send), 5)
+        tending.cancel()
+        assert (streams.cut, len(streams)) == (1, 0)
 
     asyncio.run(scenario())

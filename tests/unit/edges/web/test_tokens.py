@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -122,6 +124,21 @@ def test_a_name_is_given_once(path: Path) -> None:
     add_token(path, "web", ["ks"], None)
     with pytest.raises(ConfigError, match="already"):
         add_token(path, "web", ["ks"], None)
+
+
+def test_of_tokens_that_are_made_at_once_none_is_lost(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, names = tokens._replace, [f"n{at}" for at in range(4)]
+
+    def slowly(path: Path, text: str) -> None:
+        time.sleep(0.05)
+        replace(path, text)
+
+    monkeypatch.setattr(tokens, "_replace", slowly)
+    with ThreadPoolExecutor(len(names)) as pool:
+        made = dict(zip(names, pool.map(lambda name: add_token(path, name, ["ks"], None), names), strict=True))
+    digests = {token.name: token.digest for token in read_tokens(path)}
+    assert digests == {name: hashlib.sha256(token.encode()).digest() for name, token in made.items()}
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
 def test_a_file_that_is_there_keeps_its_mode_and_owner_also_behind_a_link(path: Path, tmp_path: Path) -> None:

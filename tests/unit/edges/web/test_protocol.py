@@ -1,0 +1,194 @@
+"""Clients that take no answer: their connections are cut, so that others get one."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from scorer.edges.web import protocol as limits
+from scorer.edges.web.protocol import TAKE_OVER, protocol
+from scorer.edges.web.serve import Site, listening, serve
+from scorer.edges.web.streams import StreamLimits, Streams
+from scorer.edges.web.tokens import Authority
+
+STUCK_S = 0.3
+LARGE = b"x" * (8 << 20)  # more than what lies between the two takes
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+def silent(*_: Any) -> None:
+    """Reports nothing."""
+
+
+async def large(scope: Any, _: Any, send: Any) -> None:
+    """Answers much; at /own it watches its client by itself."""
+    if scope["path"] == "/own":
+        scope[TAKE_OVER]()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(LARGE))]})
+    await send({"type": "http.response.body", "body": LARGE[1:], "more_body": True})
+    await send({"type": "http.response.body", "body": LARGE[:1]})
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A server that has one connection at a time."""
+    monkeypatch.setattr(limits, "STUCK_S_MAX", STUCK_S)
+    listener, stop, begun = listening("127.0.0.1", 0), Event(), Event()
+    streams = Streams(StreamLimits(1, 1, 1.0, 1.0))
+    site = Site(large, listener, 1, streams, Authority(None, frozenset(), silent), silent)
+    server = Thread(target=serve, args=(site, stop, lambda _: begun.set()))
+    server.start()
+    assert begun.wait(5)
+    yield listener.getsockname()[1]
+    stop.set()
+    server.join(10)
+
+
+@contextmanager
+def unread(port: int, *requests: bytes) -> Iterator[None]:
+    """A client that asks and takes nothing."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", port))
+        client.sendall(b"".join(requests))
+        yield
+
+
+def answered(port: int) -> bool:
+    """Whether another client gets a whole answer."""
+    with suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), 5) as client:
+        client.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        got = 0
+        while chunk := client.recv(1 << 20):
+            got += len(chunk)
+        return got > len(LARGE)
+    return False
+
+
+def answered_in_time(port: int) -> bool:
+    until_s = time.monotonic() + 5
+    while not answered(port):
+        if time.monotonic() > until_s:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [[GET] * 20, [GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")]],
+    ids=["pipelined", "the last one"],
+)
+def test_a_client_that_does_not_read_loses_its_connection(port: int, requests: list[bytes]) -> None:
+    with unread(port, *requests):
+        assert answered_in_time(port)
+
+
+def test_an_answer_that_watches_its_client_by_itself_is_left_alone_and_what_comes_behind_it_is_not(port: int) -> None:
+    with unread(port, *[GET.replace(b"/ ", b"/own ")] * 20):
+        time.sleep(3 * STUCK_S)
+        assert not answered(port)
+
+
+class Transport:
+    """A connection whose client reads when it is told to."""
+
+    def __init__(self) -> None:
+        self.unsent, self.ended = 0, ""
+
+    def get_extra_info(self, _: str) -> Any:
+        return None
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def write(self, data: bytes) -> None:
+        self.unsent += len(data)
+
+    def is_closing(self) -> bool:
+        return bool(self.ended)
+
+    def close(self) -> None:
+        self.ended = self.ended or "closed"
+
+    def abort(self) -> None:
+        self.ended = "aborted"
+
+
+async def connected(transport: Transport) -> Any:
+    config = uvicorn.Config(large, ws="none", lifespan="off", log_config=None)
+    made: Any = protocol(1)(config, ServerState(), {})  # type: ignore[call-arg]
+    made.connection_made(transport)
+    return made
+
+
+@pytest.mark.parametrize(("unsent", "ended"), [(0, "closed"), (1, "aborted")])
+def test_an_idle_connection_is_closed_and_one_with_something_unsent_ended_at_once(unsent: int, ended: str) -> None:
+    async def scenario() -> None:
+        transport = Transport()
+        made = await connected(transport)
+        transport.unsent = unsent
+        made.timeout_keep_alive_handler()
+        assert transport.ended == ended
+        made.connection_lost(None)
+
+    asyncio.run(scenario())
+
+
+def pause(made: Any) -> None:
+    made.pause_writing()
+
+
+def resume(made: Any) -> None:
+    made.resume_writing()
+
+
+def take_over(made: Any) -> None:
+    made.data_received(GET)
+    made.scope[TAKE_OVER]()
+
+
+def complete(made: Any) -> None:
+    made.on_response_complete()
+
+
+def refuse(made: Any) -> None:
+    made.data_received(b"nonsense\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("steps", "ended"),
+    [
+        ([pause], "aborted"),
+        ([pause, resume], ""),
+        ([take_over, pause], ""),
+        ([pause, take_over], ""),
+        ([take_over, pause, complete], "aborted"),
+        ([refuse], "aborted"),
+        ([pause, refuse, resume], "aborted"),
+    ],
+)
+def test_who_does_not_read_in_time_is_cut_off_unless_its_answer_watches_it(
+    steps: list[Callable[[Any], None]], ended: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STUCK_S_MAX", 0.05)
+
+    async def scenario() -> None:
+        transport = Transport()
+        made = await connected(transport)
+        for step in steps:
+            step(made)
+        await asyncio.sleep(0.15)
+        assert transport.ended == ended
+        made.connection_lost(None)
+
+    asyncio.run(scenario())
