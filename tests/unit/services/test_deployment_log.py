@@ -1,4 +1,4 @@
-"""The topic of deployments as entries: when its reader is opened anew."""
+"""The topic of deployments is followed on: what comes of clients that are refused."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from threading import Event
 
 import pytest
 
-from scorer.core.errors import ScorerError, ShutOutError, TransientError
+from scorer.core.errors import RefusedError, ScorerError, ShutOutError, TransientError
 from scorer.core.records import RecordBatch
 from scorer.edges.clock import SystemClock
 from scorer.services.deployment_log import PARTITION, DeploymentLog
 from scorer.services.schemas import Schemas
 from tests.unit.services.deployed import DEPLOYMENTS
+from tests.unit.services.surroundings import World
 
 
 class Reader:
@@ -59,3 +60,33 @@ def test_a_client_that_failed_is_let_go_of_since_only_a_new_one_takes_up_a_new_p
     assert first.closed
     assert log.end() == 3
     assert not second.closed
+
+
+def followed(made: World, refusal: RefusedError) -> None:
+    """Follows the deployments from one refusal to the first answer."""
+
+    def refused() -> str:
+        made.rollout.topic_id = answered
+        raise refusal
+
+    def answered() -> str:
+        made.stop.set()
+        return made.topic_id
+
+    made.rollout.topic_id = refused
+    made.rollout.follow()
+
+
+def test_a_password_that_is_refused_while_the_deployments_are_followed_is_waited_out_since_it_may_be_changing() -> None:
+    made = World()
+    followed(made, ShutOutError("Kafka refuses the credentials"))
+    assert made.rollout.failure is None
+    assert made.stop.is_set()
+    assert [each["why"] for each in made.reports("neighbour.waiting")] == ["Kafka refuses the credentials"]
+
+
+def test_a_right_that_is_denied_while_the_deployments_are_followed_halts_the_stream() -> None:
+    made, denied = World(), RefusedError("Kafka denies this user Describe")
+    followed(made, denied)
+    assert made.rollout.failure is denied
+    assert not made.stop.is_set()

@@ -9,7 +9,7 @@ import pytest
 
 from scorer.core.bundle import Bundle
 from scorer.core.deployments import Activation, Entry, Intent
-from scorer.core.errors import AbortedError, ConfigError, RefusedError, ShutOutError, TransientError
+from scorer.core.errors import AbortedError, ConfigError, TransientError
 from scorer.core.model import load_model
 from scorer.core.scoring import Recipe
 from scorer.core.state import State
@@ -277,33 +277,3 @@ def test_a_topic_that_was_made_anew_under_a_worker_is_left_to_a_new_process() ->
             made.leads(2),
         )
     assert sorted(versions(made)) == [(0, 0), (0, 1)]
-
-
-def followed(made: World, refusal: RefusedError) -> None:
-    """Follows the deployments from one refusal to the first answer."""
-
-    def refused() -> str:
-        made.rollout.topic_id = answered
-        raise refusal
-
-    def answered() -> str:
-        made.stop.set()
-        return made.topic_id
-
-    made.rollout.topic_id = refused
-    made.rollout.follow()
-
-
-def test_a_password_that_is_refused_while_the_deployments_are_followed_is_waited_out_since_it_may_be_changing() -> None:
-    made = world()
-    followed(made, ShutOutError("Kafka refuses the credentials"))
-    assert made.rollout.failure is None
-    assert made.stop.is_set()
-    assert [each["why"] for each in made.reports("neighbour.waiting")] == ["Kafka refuses the credentials"]
-
-
-def test_a_right_that_is_denied_while_the_deployments_are_followed_halts_the_stream() -> None:
-    made, denied = world(), RefusedError("Kafka denies this user Describe")
-    followed(made, denied)
-    assert made.rollout.failure is denied
-    assert not made.stop.is_set()
