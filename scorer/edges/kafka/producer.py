@@ -90,10 +90,7 @@ class KafkaPublisher:
 
     def poll(self, wait_ms: int) -> None:
         """See ports.Publisher."""
-        try:
-            self.producer.poll(wait_ms / 1000)
-        except KafkaException as error:  # a fatal one, of a producer that was fenced
-            raise TransientError(f"the producer has failed: {error.args[0]}") from error
+        self._served(self.producer.poll, wait_ms / 1000)
         if self._failure is None and self._rotation.due():
             self._failure = TransientError(CHANGED)
         if self._failure is not None:
@@ -113,7 +110,9 @@ class KafkaPublisher:
 
     def close(self, wait_ms_max: int) -> int:
         """Waits for what is under way. Returns how many messages are still not confirmed."""
-        return int(self.producer.flush(wait_ms_max / 1000))
+        with suppress(TransientError):  # then nothing of it will ever be
+            self._served(self.producer.flush, wait_ms_max / 1000)
+        return len(self.producer)
 
     def _push(self) -> None:
         """Has everything sent now, and waits until it is confirmed or a millisecond has passed.
@@ -124,7 +123,18 @@ class KafkaPublisher:
         the same CPU; at 1,000/s for a tenth more (docs/why.md). Large batches need no push: their requests are full. A
         `linger.ms` of the operator's own is kept to.
         """
-        self.producer.flush(PUSH_S_MAX)
+        self._served(self.producer.flush, PUSH_S_MAX)
+
+    def _served(self, serve: Callable[[float], int], wait_s: float) -> None:
+        """Lets the client serve its callbacks.
+
+        Raises:
+            TransientError: it has failed for good, as one that was fenced or lost its rights.
+        """
+        try:
+            serve(wait_s)
+        except KafkaException as error:
+            raise TransientError(f"the producer has failed: {error.args[0]}") from error
 
     def _publish_rows(self, outbound: Outbound, reported: Callable[..., None]) -> list[int]:
         too_large: list[int] = []

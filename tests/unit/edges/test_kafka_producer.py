@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 from kafka.partitioner.default import murmur2
 
 from scorer.core.errors import TransientError
@@ -269,3 +269,29 @@ def test_a_new_password_ends_a_producer_whose_old_one_is_refused(cluster: Cluste
 
 def test_a_new_password_does_not_end_a_producer_with_transactions_which_is_renewed_in_place(cluster: Cluster) -> None:
     refused_after_a_change(cluster, transactional_id="slot-0").poll(0)
+
+
+def test_a_client_that_has_failed_for_good_is_an_outage_that_a_new_process_or_producer_gets_over(
+    cluster: Cluster,
+) -> None:
+    class Failed:
+        def __init__(self, client: Any) -> None:
+            self.client = client
+
+        def __len__(self) -> int:
+            return len(self.client)
+
+        def produce_batch(self, *places: Any, **named: Any) -> int:
+            return int(self.client.produce_batch(*places, **named))
+
+        def poll(self, _: float) -> int:
+            raise KafkaException(KafkaError(KafkaError._FATAL, "denied"))
+
+        flush = poll
+
+    topic, by = cluster.topic(), publisher(cluster)
+    by.producer = Failed(by.producer)  # type: ignore[assignment]
+    for call in (lambda: by.publish(rows(topic, numbered(1)), (), InFlight({}, 1)), lambda: by.poll(0)):
+        with pytest.raises(TransientError, match="the producer has failed"):
+            call()
+    assert by.close(10) == len(by.producer)
