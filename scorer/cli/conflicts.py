@@ -26,10 +26,8 @@ def refuse_conflicts(settings: Settings) -> None:
     """
     _refuse_mixed_topics(settings)
     streams = len(settings.streams)
-    if settings.metrics.port > 0 and settings.metrics.port + streams > PORT_MAX:  # the gateway's is behind theirs
-        raise conflict("metrics.port", f"leaves no port for each of the {streams} streams and the gateway")
-    if settings.sink.port > 0 and settings.sink.port + streams - 1 > PORT_MAX:
-        raise conflict("sink.port", f"leaves no port for each of the {streams} streams")
+    if settings.metrics.port > 0 and settings.metrics.port + streams - 1 > PORT_MAX:
+        raise conflict("metrics.port", f"leaves no port for each of the {streams} streams")
 
 
 def _refuse_mixed_topics(settings: Settings) -> None:

@@ -86,7 +86,7 @@ def run_sink(settings: Settings, plan: Plan, report: Report) -> Any:
             admin = KafkaAdmin(settings.kafka_for("admin"), report)
             patient(partial(in_begun_lane, admin, plan.stream, plan.lane))
         registry = open_registry(settings, report)
-        entity = read_bundle(plan.stream.bundle).contract.entity.rpartition(".")[2]
+        entity = patient(lambda: read_bundle(plan.stream.bundle)).contract.entity.rpartition(".")[2]
         wanted = patient(lambda: _layout(registry, plan.stream.to_topic, entity))
         names = Names(table_name(plan.stream.to_topic, plan.lane))
         sink = SqlSink(engine, names, plan.stream.from_topic, wanted)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from threading import Event
 from typing import Any, Protocol, TypeVar
 
+from scorer.cli.conflicts import PORT_MAX
+from scorer.core.errors import ConfigError
 from scorer.core.ports import Report
 from scorer.core.state import State, Status
 from scorer.edges.clock import SystemClock
@@ -76,8 +78,13 @@ def status_server(
         place: this service's place in the row.
         status, exposition: what is told.
         clock: the service's own.
+
+    Raises:
+        ConfigError: there is no such port, or it is in use.
     """
     if first_port < 0:
         return None
     port = first_port + place if first_port else 0
+    if port > PORT_MAX:
+        raise ConfigError(f"no port is left for this service, number {place} behind {first_port}: set a lower one")
     return StatusServer(host, port, status=status, exposition=exposition, ticks_ms=clock.ticks_ms)

@@ -44,7 +44,7 @@ def worker(
     keep_memory_low()
     from scorer.cli.worker_wiring import run_stream
 
-    if supervisor := os.environ.get(SUPERVISED):
+    if (supervisor := os.environ.get(SUPERVISED, "")).isdecimal():
         end_with_parent(int(supervisor))
     report = reporter(stream=chosen[0].name)
     try:

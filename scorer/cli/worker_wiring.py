@@ -97,8 +97,10 @@ def run_out(worker: Worker, source: KafkaSource, bounded: Lagging | None = None)
         orderly = True
         raise
     finally:
-        source.close(orderly)
-        worker.delivery.publisher.close(CLOSE_MS_MAX)
+        try:
+            source.close(orderly)
+        finally:
+            worker.delivery.publisher.close(CLOSE_MS_MAX)
 
 
 def open_delivery(

@@ -17,6 +17,10 @@ UNFINISHED_MIN = 2
 SUSPECT_ROWS = 50_000
 """So many records behind the position are suspect: more than were ever read ahead of a commit."""
 
+START_S_MAX = 120.0
+BATCH_S_MAX = 30.0
+"""How long a sandbox may take to start, and to score what it is given, before it counts as hanging."""
+
 _MARK = "scorer-starts="
 _MARKED = re.compile(_MARK + "([0-9]{1,18})")
 

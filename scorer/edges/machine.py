@@ -65,12 +65,13 @@ def end_with_parent(pid: int) -> None:
     """Asks the kernel for SIGTERM when the process that started us ends, however it ends. Linux alone; else nothing.
 
     Args:
-        pid: that process. If it has ended by now, nobody would tell: we send the signal ourselves.
+        pid: that process. If it has ended by now, nobody would tell: we send the signal ourselves. Not for the first
+            process, whose end is that of all; and a supervisor of an earlier version gives no other number.
     """
     if sys.platform == "linux":
         set_death_signal = 1
         ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, signal.SIGTERM)
-        if os.getppid() != pid:
+        if os.getppid() != pid != 1:
             signal.raise_signal(signal.SIGTERM)
 
 

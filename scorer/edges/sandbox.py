@@ -21,14 +21,12 @@ from scorer.core.compose import Origin
 from scorer.core.decode import decode
 from scorer.core.model import load_model
 from scorer.core.records import RecordBatch, Scored
-from scorer.core.sandbox import Death, End, end_of
+from scorer.core.sandbox import BATCH_S_MAX, START_S_MAX, Death, End, end_of
 from scorer.core.schema import Node, WriterSchema
 from scorer.core.scoring import Recipe, score_batch
 from scorer.core.wire import split_frames
 from scorer.edges.machine import end_with_parent
 
-START_S_MAX = 120.0
-BATCH_S_MAX = 30.0
 _DECODED = "decoded"
 
 _Told: TypeAlias = tuple[int, str, Node]

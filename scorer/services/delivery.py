@@ -140,7 +140,7 @@ class AtLeastOnce:
             while self.ledger.pending and (left_ms := until_ms - self.clock.ticks_ms()) > 0:
                 self.publisher.poll(int(min(left_ms, POLL_MS_MAX)))
                 self.ledger.committable()
-        except HaltError as error:  # the stream stands still for it already; what came before it is committed
+        except (HaltError, TransientError) as error:  # that is told already; what came before it is committed
             why = f"{why}: {error}"
         if self.ledger.pending:
             self.report("drain.incomplete", {"why": why, "batches": len(self.ledger.pending)})

@@ -16,23 +16,33 @@ UNCONFIRMED_MS_MAX = 1000
 
 @dataclass(slots=True)
 class Telling:
-    """Keeps a worker's status and lag up to date. All calls come from its thread, none from inside the source."""
+    """Keeps a worker's status and lag up to date. All calls come from its thread, none from inside the source.
+
+    Attributes:
+        status, clock, observer, ledger: the surroundings.
+        turned_ms: ticks of the loop's last turn.
+    """
 
     status: Status
     clock: Clock
     observer: Observer
     ledger: Ledger
+    turned_ms: float = 0.0
     _oldest: InFlight | None = None
     _oldest_since_ms: float = 0.0
     _lag_at_ms: float = -inf
 
     def turns(self, source: Lagging) -> None:
         """The loop takes a turn, working, waiting or halted."""
-        now_ms = self.clock.ticks_ms()
+        self.turned_ms = now_ms = self.clock.ticks_ms()
         self.status.beat(now_ms)
         if now_ms - self._lag_at_ms >= LAG_EVERY_MS:  # not with commits: a quiet or halted stream has none
             self._lag_at_ms = now_ms
             self.observer.lag(source.lag())
+
+    def pauses(self, ms_max: float) -> None:
+        """What comes next may take so long before the next turn."""
+        self.status.beat(self.clock.ticks_ms(), ms_max)
 
     def works(self, source: Lagging) -> None:
         """It is through with what it had in hand, and waits for nothing that it knows of."""

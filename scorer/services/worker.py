@@ -20,6 +20,7 @@ from scorer.core.floods import FloodWatch
 from scorer.core.offsets import Ledger
 from scorer.core.ports import Clock, Lagging, Observer, Report
 from scorer.core.records import RecordBatch
+from scorer.core.sandbox import BATCH_S_MAX, START_S_MAX
 from scorer.core.schema import WriterSchema
 from scorer.core.scoring import Recipe, score_batch
 from scorer.core.state import State, Status
@@ -223,8 +224,9 @@ class Worker:
         return True
 
     def _going_on(self, source: Lagging, why: str, wait_ms: int) -> bool:
-        if why or self.clock.ticks_ms() - self.status.beat_ms > IDLE_MS_MAX:
+        if why or self.clock.ticks_ms() - self.telling.turned_ms > IDLE_MS_MAX:
             self._await(source, why, max(1, wait_ms))
+        self.telling.pauses(1000 * (START_S_MAX + BATCH_S_MAX))
         return not self.stop.is_set()
 
     def _wait_for_deliveries(self, source: Lagging) -> bool:

@@ -7,9 +7,12 @@ from pydantic import ValidationError
 
 from scorer.cli.librdkafka import RESERVED
 from scorer.cli.settings import Settings
+from scorer.cli.status import status_server
 from scorer.core.errors import ConfigError
 from scorer.core.floods import FloodLimit
 from scorer.core.ports import BatchLimits
+from scorer.core.state import Status
+from scorer.edges.clock import SystemClock
 from tests.unit.cli.conftest import LEAD, Load
 
 LOGIN = LEAD.replace("lead", "login").replace("new-login", "login")
@@ -75,13 +78,19 @@ def test_names_that_kafka_does_not_take_are_refused(load: Load, topic: str) -> N
         load(LEAD.replace("predictions.lead-score", topic))
 
 
-def test_there_is_a_port_for_each_stream_and_for_the_gateway(load: Load) -> None:
-    for ports in ("metrics.port=65533", "sink.port=65534", "metrics.port=0", "sink.port=-1"):
+def test_there_is_a_port_for_each_stream(load: Load) -> None:
+    for ports in ("metrics.port=65534", "metrics.port=0", "sink.port=-1"):
         load(LEAD + LOGIN, {}, (ports,))
-    with pytest.raises(ConfigError, match=r"metrics.port leaves no port for each of the 2 streams and the gateway"):
-        load("[metrics]\nport = 65534" + LEAD + LOGIN)
-    with pytest.raises(ConfigError, match=r"sink.port leaves no port for each of the 2 streams"):
-        load("[sink]\nport = 65535" + LEAD + LOGIN)
+    with pytest.raises(ConfigError, match=r"metrics.port leaves no port for each of the 2 streams"):
+        load("[metrics]\nport = 65535" + LEAD + LOGIN)
+
+
+def test_a_gateway_or_a_sink_that_is_left_no_port_says_so_and_nobody_else_does(load: Load) -> None:
+    load(LEAD + LOGIN, {}, ("metrics.port=65534", "sink.port=65535"))
+    told = Status(lambda *_: None), lambda: b"", SystemClock()
+    for first, place in ((65_534, 2), (65_535, 1)):
+        with pytest.raises(ConfigError, match=f"number {place} behind {first}"):
+            status_server("127.0.0.1", first, place, *told)
 
 
 def test_an_unknown_stream_names_the_nearest_or_says_which_there_are(load: Load) -> None:

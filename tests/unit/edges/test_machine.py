@@ -55,9 +55,17 @@ ENDS = "import sys; from scorer.edges.machine import end_with_parent; end_with_p
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel cannot be asked")
 @pytest.mark.parametrize(("gone", "code"), [(False, 0), (True, -signal.SIGTERM)])
 def test_a_process_whose_parent_is_gone_before_it_asks_to_end_with_it_ends_at_once(gone: bool, code: int) -> None:
-    parent = os.getppid() if gone else os.getpid()
+    with subprocess.Popen([sys.executable, "-c", ""]) as other:
+        other.wait()
+    parent = other.pid if gone else os.getpid()
     ended = subprocess.run([sys.executable, "-c", ENDS, str(parent)], capture_output=True, check=False)
     assert (ended.returncode, ended.stdout) == (code, b"" if gone else b"on\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel cannot be asked")
+def test_a_process_of_a_supervisor_that_says_1_as_earlier_ones_did_goes_on() -> None:
+    ended = subprocess.run([sys.executable, "-c", ENDS, "1"], capture_output=True, check=True)
+    assert ended.stdout == b"on\n"
 
 
 KEEPS = """

@@ -265,11 +265,13 @@ def test_a_record_that_hangs_in_the_sandbox_outlasts_no_transaction_of_the_recor
             found = super().score(batch, *others)
             if isinstance(found, Death):
                 world.advance(30_000)
+                assert world.status.alive(world.ms + 100_000, 60_000), "a hanging sandbox is no dead worker"
             return found
 
     world.worker.suspects.sandbox = Slow(frozenset({2}))
     suspect = partial(world.worker.suspects.until.update, {0: 50})
     world.run(world.assign(0), suspect, world.leads(0, 1), world.leads(2, 3))
+    assert not world.status.alive(world.ms + 100_000, 60_000)
     assert world.committed == {0: 4}
     assert sorted(world.visible) == [((0, at), "letter" if at == 2 else "prediction") for at in range(4)]
 

@@ -83,6 +83,19 @@ def test_lag_is_told_by_time_whatever_is_committed_and_no_longer_of_a_partition_
     assert len(world.times("lag", {0: 0})) == 8
 
 
+def test_what_was_confirmed_before_a_failure_is_committed_on_leaving() -> None:
+    world = World()
+    fail = world.leads(2, 3)
+
+    def failing() -> Any:
+        world.silent, world.failure = True, "no broker takes it"
+        return fail()
+
+    with pytest.raises(TransientError, match="no broker takes it"):
+        world.run(world.assign(0), world.leads(0, 1), world.idle(100), failing, world.leads(4))
+    assert world.committed == {0: 2}
+
+
 def test_an_empty_stop_commits_nothing_and_leaves() -> None:
     world = World()
     world.run(world.assign(0))
