@@ -30,7 +30,7 @@ from scorer.local.server import STOP_S_MAX, Server
 KAFKA_PORT, REGISTRY_PORT = 9092, 8081
 LOCK = "lock"
 STATE = "state.json"
-"""What was started in a folder. It stays there for good: whose the data is can be told by it."""
+"""What was started in a folder, written before anything is. It stays for good: whose the data is can be told by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def up(
 
 def down(folder: Path, say: Say) -> tuple[str, ...]:
     """Ends what `up` has started in `folder`, the registry first, and returns the names of what was running."""
-    if not folder.is_dir():
+    if not _file(folder).exists():  # whoever holds the lock there is a demo
         return ()
     with _alone(folder, say):
         return _down(folder, say)
@@ -145,6 +145,9 @@ def _alone(folder: Path, say: Say) -> Iterator[None]:
 def _up(folder: Path, say: Say, wanted: Mapping[str, int]) -> State:
     members = {status.member.name: status.member for status in status_of(folder) if status.running}
     servers: dict[str, Server] = {}
+    is_new = not _file(folder).exists()
+    if is_new:
+        _write(State(folder, ()))  # a `down` from now on waits for us
     try:
         for name, port in wanted.items():
             if name in members:
@@ -161,6 +164,8 @@ def _up(folder: Path, say: Say, wanted: Mapping[str, int]) -> State:
     except BaseException:
         for server in servers.values():
             server.kill()
+        if is_new and not members:
+            _file(folder).unlink()
         raise
     return State(folder, tuple(members.values()))
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import struct
+import termios
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +16,8 @@ from scorer.edges.web.problems import MEDIA_TYPE, document
 HEAD_BYTES_MAX = 32 << 10
 HEAD_S_MAX = 10.0
 STUCK_S_MAX = 30.0
-"""For how long a client may take nothing of what is to be sent to it."""
+"""For how long a client may take nothing of what is to be sent to it. Looked at only so often, so one that stops in
+between is cut off within twice that time."""
 TAKE_OVER = "scorer.take_over"
 """Key of a request's scope: a function for an answer that watches by itself whether its client reads. It returns what
 ends the connection at once, unsent bytes and all."""
@@ -91,9 +95,8 @@ class _Protocol(HttpToolsProtocol):
             self._watch()
 
     def timeout_keep_alive_handler(self) -> None:
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
         super().timeout_keep_alive_handler()
+        self._watch()  # what is unsent still goes to a client that reads
 
     def _refuse(self, status: int, detail: str) -> None:
         body = document(status, detail)
@@ -117,7 +120,21 @@ class _Protocol(HttpToolsProtocol):
 
     def _watch(self) -> None:
         if self._stuck is None and not self._taken_over:
-            self._stuck = self.loop.call_later(STUCK_S_MAX, self.transport.abort)
+            self._stuck = self.loop.call_later(STUCK_S_MAX, self._look, self._untaken_bytes())
+
+    def _look(self, untaken_before: int) -> None:
+        self._stuck = None
+        if self._untaken_bytes() < untaken_before:
+            self._watch()
+        else:
+            self.transport.abort()
+
+    def _untaken_bytes(self) -> int:
+        # The kernel takes more from us only once a third of its own buffer, of megabytes, is free. Until then a slow
+        # client's progress shows there alone.
+        answer = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        (in_kernel,) = struct.unpack("i", answer)
+        return self.transport.get_write_buffer_size() + int(in_kernel)
 
     def _stop_watching(self) -> None:
         if self._stuck is not None:

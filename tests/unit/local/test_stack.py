@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -13,6 +14,8 @@ import pytest
 
 from scorer.core.errors import ConfigError
 from scorer.local import process, stack
+from scorer.local.demo_folder import hold
+from scorer.local.java import LocalUnavailable
 from scorer.local.server import Server
 
 WAIT_S_MAX = 20.0
@@ -102,6 +105,32 @@ def test_a_down_where_nothing_ever_was_makes_nothing(tmp_path: Path) -> None:
     said: list[Any] = []
     assert stack.down(tmp_path / "none", said.append) == ()
     assert list(tmp_path.iterdir()) == said == []
+
+
+def test_an_up_that_starts_nothing_leaves_the_folder_to_a_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "is_free", lambda _: False)
+    with pytest.raises(LocalUnavailable, match="is taken"):
+        stack.up(tmp_path, print)
+    with ExitStack() as demo:
+        hold(tmp_path, demo)
+
+
+def test_a_down_where_only_a_demo_works_does_not_wait_for_it(tmp_path: Path) -> None:
+    said: list[Any] = []
+    with ThreadPoolExecutor(1) as pool, ExitStack() as demo:
+        hold(tmp_path, demo)
+        assert pool.submit(stack.down, tmp_path, said.append).result(WAIT_S_MAX) == ()
+    assert said == []
+
+
+def test_a_down_in_a_folder_of_something_else_leaves_no_file(tmp_path: Path) -> None:
+    assert stack.down(tmp_path, print) == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_down_needs_no_right_to_write_where_nothing_was_started(tmp_path: Path) -> None:
+    (tmp_path / stack.LOCK).mkdir()  # refuses even root, as a folder without that right does not
+    assert stack.down(tmp_path, print) == ()
 
 
 def test_nothing_runs_in_a_folder_that_is_none(tmp_path: Path) -> None:

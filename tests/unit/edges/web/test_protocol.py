@@ -1,12 +1,12 @@
-"""Clients that take no answer: their connections are cut, so that others get one."""
+"""Clients that take no answer: their connections are cut, so that others get one. Who reads slowly is waited for."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from threading import Event, Thread
 from typing import Any
 
@@ -23,6 +23,7 @@ from scorer.edges.web.tokens import Authority
 STUCK_S = 0.3
 LARGE = b"x" * (8 << 20)  # more than what lies between the two takes
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+LAST_GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 
 def silent(*_: Any) -> None:
@@ -54,24 +55,29 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 @contextmanager
-def unread(port: int, *requests: bytes) -> Iterator[None]:
-    """A client that asks and takes nothing."""
+def unread(port: int, *requests: bytes) -> Iterator[socket.socket]:
+    """A client that has asked and has taken nothing."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", port))
         client.sendall(b"".join(requests))
-        yield
+        yield client
 
 
 def answered(port: int) -> bool:
     """Whether another client gets a whole answer."""
     with suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), 5) as client:
-        client.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-        got = 0
-        while chunk := client.recv(1 << 20):
-            got += len(chunk)
-        return got > len(LARGE)
+        client.sendall(LAST_GET)
+        return rest_of(client) > len(LARGE)
     return False
+
+
+def rest_of(client: socket.socket) -> int:
+    """Reads to the end; returns how many bytes came."""
+    got = 0
+    while chunk := client.recv(1 << 20):
+        got += len(chunk)
+    return got
 
 
 def answered_in_time(port: int) -> bool:
@@ -85,7 +91,7 @@ def answered_in_time(port: int) -> bool:
 
 @pytest.mark.parametrize(
     "requests",
-    [[GET] * 20, [GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")]],
+    [[GET] * 20, [LAST_GET]],
     ids=["pipelined", "the last one"],
 )
 def test_a_client_that_does_not_read_loses_its_connection(port: int, requests: list[bytes]) -> None:
@@ -99,14 +105,24 @@ def test_an_answer_that_watches_its_client_by_itself_is_left_alone_and_what_come
         assert not answered(port)
 
 
+@pytest.mark.parametrize("request_", [GET + LAST_GET, LAST_GET], ids=["pipelined", "the last one"])
+def test_a_client_that_reads_slowly_gets_its_whole_answer(port: int, request_: bytes) -> None:
+    with unread(port, request_) as client:
+        got, until_s = 0, time.monotonic() + 4 * STUCK_S
+        while time.monotonic() < until_s:  # far too little for the server's kernel to take more of the answer
+            got += len(client.recv(4096))
+            time.sleep(STUCK_S / 10)
+        assert got + rest_of(client) > request_.count(b"GET") * len(LARGE)
+
+
 class Transport:
     """A connection whose client reads when it is told to."""
 
-    def __init__(self) -> None:
-        self.unsent, self.ended = 0, ""
+    def __init__(self, socket_: socket.socket) -> None:
+        self.unsent, self.ended, self._socket = 0, "", socket_
 
-    def get_extra_info(self, _: str) -> Any:
-        return None
+    def get_extra_info(self, name: str) -> Any:
+        return self._socket if name == "socket" else None
 
     def get_write_buffer_size(self) -> int:
         return self.unsent
@@ -124,22 +140,33 @@ class Transport:
         self.ended = "aborted"
 
 
-async def connected(transport: Transport) -> Any:
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[Transport, Any]]:
+    """A connection and its protocol."""
     config = uvicorn.Config(large, ws="none", lifespan="off", log_config=None)
     made: Any = protocol(1)(config, ServerState(), {})  # type: ignore[call-arg]
-    made.connection_made(transport)
-    return made
-
-
-@pytest.mark.parametrize(("unsent", "ended"), [(0, "closed"), (1, "aborted")])
-def test_an_idle_connection_is_closed_and_one_with_something_unsent_ended_at_once(unsent: int, ended: str) -> None:
-    async def scenario() -> None:
-        transport = Transport()
-        made = await connected(transport)
-        transport.unsent = unsent
-        made.timeout_keep_alive_handler()
-        assert transport.ended == ended
+    with socket.socket() as unconnected:  # its kernel holds nothing that is unsent
+        transport = Transport(unconnected)
+        made.connection_made(transport)
+        yield transport, made
         made.connection_lost(None)
+
+
+@pytest.mark.parametrize(("taken_each_time", "ended"), [(0, "aborted"), (1, "closed")])
+def test_an_idle_connection_is_closed_and_what_is_unsent_goes_to_whoever_goes_on_reading(
+    taken_each_time: int, ended: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STUCK_S_MAX", 0.05)
+
+    async def scenario() -> None:
+        async with connected() as (transport, made):
+            transport.unsent = 100
+            made.timeout_keep_alive_handler()
+            assert transport.ended == "closed"
+            for _ in range(20):
+                await asyncio.sleep(0.01)
+                transport.unsent -= taken_each_time
+            assert transport.ended == ended
 
     asyncio.run(scenario())
 
@@ -183,12 +210,10 @@ def test_who_does_not_read_in_time_is_cut_off_unless_its_answer_watches_it(
     monkeypatch.setattr(limits, "STUCK_S_MAX", 0.05)
 
     async def scenario() -> None:
-        transport = Transport()
-        made = await connected(transport)
-        for step in steps:
-            step(made)
-        await asyncio.sleep(0.15)
-        assert transport.ended == ended
-        made.connection_lost(None)
+        async with connected() as (transport, made):
+            for step in steps:
+                step(made)
+            await asyncio.sleep(0.15)
+            assert transport.ended == ended
 
     asyncio.run(scenario())
