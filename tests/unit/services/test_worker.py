@@ -57,7 +57,8 @@ def test_a_batch_is_confirmed_only_when_all_its_deliveries_are() -> None:
     assert world.committed == {0: 3}
 
 
-def test_a_delivery_failure_ends_the_process_and_nothing_behind_it_is_committed() -> None:
+@pytest.mark.parametrize("idle_ms", [600, 100], ids=["committed before", "committed on leaving"])
+def test_a_delivery_failure_ends_the_process_with_all_before_it_committed_and_nothing_behind(idle_ms: float) -> None:
     world = World()
     fail = world.leads(2, 3)
 
@@ -66,7 +67,7 @@ def test_a_delivery_failure_ends_the_process_and_nothing_behind_it_is_committed(
         return fail()
 
     with pytest.raises(TransientError, match="no broker takes it"):
-        world.run(world.assign(0), world.leads(0, 1), world.idle(600), failing, world.leads(4))
+        world.run(world.assign(0), world.leads(0, 1), world.idle(idle_ms), failing, world.leads(4))
     assert world.committed == {0: 2}
     assert ((0, 4), "prediction") not in world.published
 
@@ -81,19 +82,6 @@ def test_lag_is_told_by_time_whatever_is_committed_and_no_longer_of_a_partition_
     told = world.times("lag", {0: 0, 1: 0})
     assert (len(told), max(told)) == (8, pytest.approx(4000, abs=500))
     assert len(world.times("lag", {0: 0})) == 8
-
-
-def test_what_was_confirmed_before_a_failure_is_committed_on_leaving() -> None:
-    world = World()
-    fail = world.leads(2, 3)
-
-    def failing() -> Any:
-        world.silent, world.failure = True, "no broker takes it"
-        return fail()
-
-    with pytest.raises(TransientError, match="no broker takes it"):
-        world.run(world.assign(0), world.leads(0, 1), world.idle(100), failing, world.leads(4))
-    assert world.committed == {0: 2}
 
 
 def test_an_empty_stop_commits_nothing_and_leaves() -> None:
