@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 
 from scorer.core.deployments import Identity, Intent
-from scorer.core.errors import ConfigError, ContractError, TransientError
+from scorer.core.errors import ConfigError, ContractError, RefusedError, TransientError
 from scorer.core.ports import Report
 from scorer.core.scoring import Recipe
 from scorer.services.patience import pause_ms
@@ -20,7 +20,7 @@ Load = Callable[[Intent], Recipe]
 
 Raises:
     ConfigError, ContractError: it cannot serve, or is not the one; why.
-    TransientError: it cannot be had now.
+    TransientError, RefusedError: it cannot be had now.
 """
 
 
@@ -83,7 +83,7 @@ class Bundles:
         while not self.stop.is_set():
             try:
                 recipe = self.load(intent)
-            except TransientError as error:
+            except (TransientError, RefusedError) as error:  # a password or a right that is put right is no verdict
                 failed += 1
                 wait = pause_ms(failed)
                 self.report("neighbour.waiting", {"why": str(error), "attempt": failed, "next_try_ms": wait})
