@@ -142,12 +142,12 @@ def _kafka(raw: Raw, value: Any, target: Target, environ: Mapping[str, str]) -> 
 
 def _refuse_credentials(value: str, target: Target) -> None:
     if has_credentials(value) or (target.path[-1] == "bootstrap.servers" and "@" in value):
-        by = (
-            "sasl.username and sasl.password"
-            if target.kind is Kind.KAFKA
-            else f"{'.'.join((*target.path[:-1], 'username'))} and {'.'.join((*target.path[:-1], 'password'))}"
-        )
-        raise ValueError(f"holds a user or password, which would be printed: set {by} instead")
+        place = ".".join(target.path[:-1])
+        by = {
+            Kind.KAFKA: "set sasl.username and sasl.password",
+            Kind.LOCATION: "leave them to the environment or to the store's own profile (docs/deployments.md)",
+        }.get(target.kind, f"set {place}.username and {place}.password")
+        raise ValueError(f"holds a user or password, which would be printed: {by} instead")
 
 
 def _placed(raw: Raw, path: str, environ: Mapping[str, str]) -> Path:

@@ -78,6 +78,11 @@ def test_names_that_kafka_does_not_take_are_refused(load: Load, topic: str) -> N
         load(LEAD.replace("predictions.lead-score", topic))
 
 
+def test_credentials_in_a_bundles_place_are_refused_with_where_they_belong(load: Load) -> None:
+    with pytest.raises(ConfigError, match=r"deployments.bundles holds a user .* leave them to the environment"):
+        load("", {}, ("deployments.bundles=s3://user:secret@bucket/bundles",))
+
+
 def test_there_is_a_port_for_each_stream(load: Load) -> None:
     for ports in ("metrics.port=65534", "metrics.port=0", "sink.port=-1"):
         load(LEAD + LOGIN, {}, (ports,))
