@@ -11,7 +11,7 @@ import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 import fastavro
 
@@ -49,6 +49,17 @@ def read_schema(path: Path, schema_id: int) -> WriterSchema:
         return writer_schema(schema_id, read_text(path))
     except ContractError as error:
         raise ContractError(f"{path}: {error}") from error
+
+
+def open_text(path: Path) -> TextIO:
+    """Opens a file of text, one that ends with .gz as well; a byte order mark is left out, ends of lines stay.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding=_TEXT, newline="")
+    return path.open(encoding=_TEXT, newline="")
 
 
 def read_events(path: Path, root: Node | None, seen: set[str]) -> Iterator[Event]:
@@ -114,7 +125,7 @@ def _events(path: Path, kind: str, root: Node | None, seen: set[str]) -> Iterato
         with path.open("rb") as container:
             yield from _records(container)
         return
-    with _lines(path) as lines:
+    with open_text(path) as lines:
         csv_root = root if kind == ".csv" else None
         yield from _objects(lines, path, seen) if csv_root is None else _rows(lines, csv_root, path, seen)
 
@@ -126,12 +137,6 @@ def _records(container: IO[bytes]) -> Iterator[Event]:
     for block in blocks:
         for _ in range(block.num_records):
             yield fastavro.schemaless_reader(block.bytes_, layout, None)  # type: ignore[attr-defined, misc]
-
-
-def _lines(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding=_TEXT, newline="")
-    return path.open(encoding=_TEXT, newline="")
 
 
 def _objects(lines: IO[str], path: Path, seen: set[str]) -> Iterator[Event]:

@@ -11,17 +11,18 @@ Source: Bank Marketing, bank-additional-full.csv; S. Moro, P. Cortez and P. Rita
 from __future__ import annotations
 
 import csv
-import gzip
 import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from scorer.edges.files import open_text
 
 PROFILE = Path(__file__).parent / "profiles" / "lead.json"
 
@@ -99,7 +100,7 @@ def read_leads(path: Path, occurred_at_ms: Callable[[int], int]) -> Iterator[Eve
     `occurred_at_ms` maps the row number, from 1 on, to Unix milliseconds. Raises ValueError for a file that lacks a
     column and for a row that does not parse, with the row's number.
     """
-    with _open_text(path) as lines:
+    with open_text(path) as lines:
         rows = csv.DictReader(lines, delimiter=";")
         lacking = sorted({column for column, _ in _COLUMNS.values()} - set(rows.fieldnames or ()))
         if lacking:
@@ -209,9 +210,3 @@ def _bounds(field: str, values: list[Any]) -> tuple[str, NDArray[Any], NDArray[A
 
 def _event_id(lead_id: str) -> str:
     return str(uuid.uuid5(_EVENT_IDS, lead_id))
-
-
-def _open_text(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, mode="rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")

@@ -11,7 +11,6 @@ Source: Online Retail; D. Chen, 2015, UCI Machine Learning Repository; given to 
 from __future__ import annotations
 
 import csv
-import gzip
 import itertools
 import json
 import re
@@ -20,10 +19,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from scorer.edges.files import open_text
 
 PROFILE = Path(__file__).parent / "profiles" / "login.json"
 PRODUCTS_MAX = 200
@@ -87,7 +88,7 @@ def read_purchases(path: Path) -> Iterator[Purchase]:
     are above 0, and whose code starts with five digits (postage, samples and fees do not). Raises ValueError for a file
     that lacks a column and for a row that does not parse, with the row's number.
     """
-    with _open_text(path) as lines:
+    with open_text(path) as lines:
         rows = csv.reader(lines)
         header = next(rows, [])
         lacking = [column for column in _COLUMNS if column not in header]
@@ -221,9 +222,3 @@ def _event(event_id: str, customer_id: str, occurred_at_ms: int, country: str, b
         "country": country,
         "recent_products": bought,
     }
-
-
-def _open_text(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, mode="rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
