@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from scorer.cli.options import AsJson, ConfigFile, Sets, load
-from scorer.cli.worker import SUPERVISED
+from scorer.cli.worker import supervised_by
 from scorer.core.errors import ConfigError
 
 DELIVERIES = ("exactly_once", "at_least_once")
@@ -92,7 +91,7 @@ def replay(
     if delivery not in DELIVERIES:
         raise ConfigError(f"--delivery {delivery} is none of {', '.join(DELIVERIES)}")
     settings, chosen, report = _surroundings(stream, config, sets)
-    quiet = bool(os.environ.get(SUPERVISED))
+    quiet = supervised_by() is not None
     wish = Wish(since, until, lateness, offsets or (), positions, ids, bundle)
     flags = [*(["--config", str(config)] if config else []), *(flag for each in sets or () for flag in ("--set", each))]
     job = Job(settings, chosen, lane, wish, delivery, processes, rate, yield_to_live, dry_run, flags, quiet)

@@ -20,7 +20,7 @@ from scorer.cli.rollout_wiring import publish_entry, read_entries, whoami
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.stopping import stopped_by_signals
 from scorer.cli.wiring import open_registry
-from scorer.cli.worker import SUPERVISED
+from scorer.cli.worker import SUPERVISED, supervised_by
 from scorer.core.errors import ConfigError, TransientError
 from scorer.core.ports import Report
 from scorer.core.replays import REPLAY_DONE, noted
@@ -84,8 +84,8 @@ def run_job(job: Job, announce: Callable[[dict[str, Any]], None], report: Report
         TransientError: a neighbour does not answer.
         KeyboardInterrupt: told to stop.
     """
-    if job.joins:
-        end_with_parent(int(os.environ[SUPERVISED]))
+    if (parent := supervised_by()) is not None:
+        end_with_parent(parent)
     settings, clock, stop = job.settings, SystemClock(), stopped_by_signals()
     lane = lane_of(settings, job.stream, job.lane, job.delivery)
     request = understood(job.wish, job.stream.from_topic)

@@ -44,8 +44,8 @@ def worker(
     keep_memory_low()
     from scorer.cli.worker_wiring import run_stream
 
-    if (supervisor := os.environ.get(SUPERVISED, "")).isdecimal():
-        end_with_parent(int(supervisor))
+    if (parent := supervised_by()) is not None:
+        end_with_parent(parent)
     report = reporter(stream=chosen[0].name)
     try:
         code = run_stream(settings, chosen[0], report)
@@ -53,6 +53,12 @@ def worker(
         report("process.failed", {"error": text_of(error), "kind": type(error).__name__, "at": _frames(error)})
         raise
     raise typer.Exit(code)
+
+
+def supervised_by() -> int | None:
+    """The id of the process of ours that has started this one, or None."""
+    said = os.environ.get(SUPERVISED, "")
+    return int(said) if said.isdecimal() else None
 
 
 def _frames(error: Exception) -> list[str]:

@@ -164,7 +164,6 @@ class ExactlyOnce:
         publisher: publishes in transactions.
         every_ms, rows_max: how long a transaction stays open, and how many records it holds at most.
         timeout_ms: after which the broker aborts it.
-        beat: told while deliveries are waited for.
     """
 
     publisher: Transactions
