@@ -17,6 +17,7 @@ from bench.plan import QUICK
 from bench.report import BACKLOG, DELAYS
 from tests.harness.events import encoder
 from tests.harness.topics import ROOT, shipped_schema
+from tests.harness.workers import environment
 
 QUICK_S_MAX = 300
 
@@ -94,6 +95,26 @@ def test_the_quick_run_accounts_for_every_event_and_writes_no_report(kafka: str,
     assert "## What is demanded" in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in (BACKLOG, DELAYS))
     assert (report.stat().st_mtime_ns if report.exists() else None) == before
+
+
+@pytest.mark.timeout(180)
+def test_the_quick_run_of_dead_letters_has_a_figure_for_each_way(kafka: str) -> None:
+    assert kafka, "a real Kafka can be had here"
+    ended = subprocess.run(
+        [sys.executable, "-m", "bench.letters", "--quick", "--json"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    found = json.loads(ended.stdout)
+    assert found["letters"] == 10_000
+    for way in ("written", "listed", "plain", "redriven", "apart_ms"):
+        (figure,) = found[way]
+        assert figure > 0, way
 
 
 def test_one_prediction_for_each_offset_is_a_full_account() -> None:
