@@ -40,6 +40,7 @@ public class Subscribe {
             consumer.subscribe(List.of(args[2]));
             while (running) {
                 for (var record : consumer.poll(Duration.ofSeconds(1))) { // a repeat has the same prediction_id
+                    if (record.value() == null) continue; // its key is erased: delete what you keep of it
                     System.out.println(decode(record.value(), args[1])); // act on lane "live" alone
                 }
                 consumer.commitSync(); // only what was dealt with: after a crash the rest comes again

@@ -35,5 +35,6 @@ with contextlib.suppress(KeyboardInterrupt), consumer:  # leaves the group on Ct
     while True:
         for records in consumer.poll(timeout_ms=1000).values():
             for record in records:  # a repeat has the same prediction_id; act on lane "live" alone
-                print(json.dumps(decode(record.value), default=str), flush=True)
+                if record.value is not None:  # else its key is erased: delete what you keep of it
+                    print(json.dumps(decode(record.value), default=str), flush=True)
         consumer.commit()  # only what was dealt with: after a crash the rest comes again
