@@ -31,6 +31,10 @@ def gateway(
 ) -> None:
     """Serve the latest predictions over HTTP: GET, server-sent events, and a page at /."""
     if context.invoked_subcommand is not None:
+        given = {"--host": host, "--port": port, "--config": config, "--set": sets}
+        lost = [name for name, value in given.items() if value not in (None, [])]
+        if lost:
+            context.fail(f"{lost[0]} says nothing here: put options behind {context.invoked_subcommand}")
         return
     try:
         from scorer.cli.gateway_wiring import run_gateway
