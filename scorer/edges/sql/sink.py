@@ -50,13 +50,15 @@ class SqlSink:
 
         Raises:
             TransientError: the database is away.
-            ConfigError: it refuses us.
-            HaltError: a column cannot hold what is to be written.
+            ConfigError: it refuses us, or has a column that cannot hold what is to be written.
         """
         with connected(self._engine) as connection:
             self._check(connection)
-            with transaction(connection):
-                self._make(connection, self._layout)
+            try:
+                with transaction(connection):
+                    self._make(connection, self._layout)
+            except HaltError as error:
+                raise ConfigError(str(error)) from error
 
     def positions(self, topic: str) -> Mapping[int, int]:
         """See ports.Sink."""

@@ -51,6 +51,15 @@ def rows(engine: sa.Engine, query: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.execute(sa.text(query))]
 
 
+def test_a_table_that_was_there_with_a_column_too_narrow_is_a_matter_of_settings_at_the_start(
+    engine: sa.Engine, make: Callable[..., SqlSink]
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE t (lead_id varchar PRIMARY KEY, occurred_at integer)"))
+    with pytest.raises(ConfigError, match="occurred_at"):
+        make()
+
+
 def test_the_newest_prediction_stays_in_whatever_order_they_come(
     engine: sa.Engine, make: Callable[..., SqlSink]
 ) -> None:
