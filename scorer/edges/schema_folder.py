@@ -61,7 +61,6 @@ class SchemaFolder:
         self._folder = folder
         self._stamp: _Stamp | None = None
         self._entries: tuple[Entry, ...] = ()
-        self._refresh()
 
     def text(self, schema_id: int) -> str | None:
         """See ports.SchemaRegistry."""
@@ -77,6 +76,7 @@ class SchemaFolder:
     def register(self, subject: str, text: str, compatibility: str) -> int:
         """See ports.SubjectRegistry. Gives a new schema the next id and a file: TOPIC.avsc, then TOPIC.v2.avsc.
 
+        Where there is no registry.json yet it is begun; readers do not take such a folder for a registry.
         A schema that equals a registered version of the subject as JSON keeps its id. Compatibility with earlier
         versions is not checked. Only what changes is written, so a read-only folder will do for what is already there.
 
@@ -90,6 +90,8 @@ class SchemaFolder:
             raise ConfigError(f"subject {subject!r} has characters that a topic's name cannot have")
         writer_schema(0, text)
         with _alone(self._folder):
+            if not (self._folder / INDEX).exists():
+                write_whole(self._folder / INDEX, "[]\n")
             self._refresh()
             return self._registered(subject, text, compatibility)
 

@@ -52,6 +52,13 @@ def test_registering_what_is_shipped_writes_nothing(tmp_path: Path) -> None:
     assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()} == before
 
 
+def test_registering_in_a_folder_without_an_index_begins_one(tmp_path: Path) -> None:
+    registry = SchemaFolder(tmp_path)
+    assert registry.register("a-value", RECORD, "BACKWARD") == 1
+    assert [each["subject"] for each in index(tmp_path)] == ["a-value"]
+    assert SchemaFolder(tmp_path).text(1) == RECORD
+
+
 def test_an_unknown_id_is_none_and_an_unknown_subject_has_no_versions(empty: Path) -> None:
     assert SchemaFolder(empty).text(1) is None
     assert SchemaFolder(empty).versions("a-value") == []
@@ -191,7 +198,7 @@ def entry(**changes: Any) -> dict[str, Any]:
 def test_a_broken_index_is_named_with_what_is_wrong(empty: Path, content: str, problem: str) -> None:
     (empty / INDEX).write_text(content)
     with pytest.raises(ConfigError, match=rf"registry\.json.*{problem}"):
-        SchemaFolder(empty)
+        SchemaFolder(empty).text(1)
 
 
 def test_an_index_that_breaks_later_is_named_and_read_again_once_mended(empty: Path) -> None:
@@ -208,7 +215,9 @@ def test_an_index_that_breaks_later_is_named_and_read_again_once_mended(empty: P
 
 def test_a_folder_or_a_schema_that_is_missing_or_broken_is_named(empty: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere/registry\.json cannot be read"):
-        SchemaFolder(empty / "nowhere")
+        SchemaFolder(empty / "nowhere").text(1)
+    with pytest.raises(ConfigError, match="nowhere cannot be read"):
+        SchemaFolder(empty / "nowhere").register("a-value", RECORD, "NONE")
     (empty / INDEX).write_text(json.dumps([entry()]))
     with pytest.raises(ConfigError, match=r"a\.avsc cannot be read"):
         SchemaFolder(empty).text(1)
