@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scorer.core.compose import PROVENANCE
-from scorer.core.verdicts import Cause, Level, Published, Rescored, Verdict, stranger
+from scorer.core.verdicts import ALARMING, Cause, Level, Published, Rescored, Verdict, stranger
 
 EXAMPLES_MAX = 5
 STRANGERS_MIN = 20
@@ -91,8 +91,7 @@ class Account:
     @property
     def clean(self) -> bool:
         """Whether nothing is left that somebody has to look at."""
-        gaps = self.causes[Cause.UNEXPLAINED] + self.causes[Cause.FORGED]
-        return not gaps and not self.causes[Cause.BUNDLE] and not self.causes[Cause.EVENT]
+        return not any(self.causes[each] for each in ALARMING)
 
     def _count(self, example: Example) -> None:
         verdict = example.verdict

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from scorer.core.account import STRANGERS_MIN, Account
 from scorer.core.deployments import Intent
 from scorer.core.lineage import Lineage
-from scorer.core.verdicts import Cause, judge
+from scorer.core.verdicts import ALARMING, Cause, Level, Verdict, judge
 from tests.unit.core.judged import ONE, OTHER_TIME, OURS, THEIRS, TWO, activation, published, rescored, verdict
 
 
@@ -27,6 +29,13 @@ def test_many_strange_events_are_another_topic_and_few_are_changed_events() -> N
     account.judged(published(), verdict(published()))
     account.close()
     assert account.causes == {Cause.EVENT: STRANGERS_MIN}
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_an_account_is_clean_unless_a_cause_in_it_is_one_that_no_healthy_system_has(cause: Cause) -> None:
+    account = Account()
+    account.missed("lead/1/t/0/0", Verdict(Level.UNCHECKED, cause))
+    assert account.clean is (cause not in ALARMING)
 
 
 def test_examples_show_what_differs_and_nothing_of_whom_it_is_about() -> None:
