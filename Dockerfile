@@ -23,7 +23,7 @@ RUN --mount=type=bind,source=requirements/runtime.txt,target=/tmp/runtime.txt \
     && pip check
 # The same bundles as in the wheel, at a place that does not change with the version of Python.
 COPY models /srv/scorer/models
-# A fault in native code leaves a traceback; nothing is written but the schema cache, so the root may be read-only.
+# A fault in native code leaves a traceback; nothing is written but caches below XDG_CACHE_HOME, so the root may be read-only.
 ENV PYTHONFAULTHANDLER=1 PYTHONDONTWRITEBYTECODE=1 XDG_CACHE_HOME=/var/cache
 WORKDIR /srv/scorer
 USER 10001:10001

@@ -15,7 +15,7 @@ from scorer.cli.checking import Leaf, checked
 from scorer.cli.document import Document, read_document
 from scorer.cli.keys import PREFIX, STREAM_KEYS, Target, effective, tables, targets, variable
 from scorer.cli.nearest import did_you_mean
-from scorer.cli.settings import Kafka, Registry, Settings
+from scorer.cli.settings import Gateway, Kafka, Registry, Settings
 from scorer.cli.values import Layer, Raw, takes_secret, value_of
 from scorer.core.errors import ConfigError
 
@@ -88,14 +88,13 @@ def _settings_file(path: Path | None, environ: Mapping[str, str]) -> Path | None
 
 def _defaults(known: Mapping[str, Target], environ: Mapping[str, str]) -> dict[str, Leaf]:
     """Defaults that the models cannot know, or that a table of properties would push out."""
+    values = [Raw("kafka.bootstrap.servers", Kafka().shared["bootstrap.servers"], "default", Layer.FILE, Path())]
     base = environ.get("XDG_CACHE_HOME", "")
-    cache, origin = str(Registry().cache), "default"
-    if Path(base).is_absolute():
-        cache, origin = str(Path(base, *Registry().cache.parts[2:])), "XDG_CACHE_HOME"
-    values = [
-        Raw("kafka.bootstrap.servers", Kafka().shared["bootstrap.servers"], "default", Layer.FILE, Path()),
-        Raw("registry.cache", cache, origin, Layer.FILE, Path()),
-    ]
+    for key, path in {"registry.cache": Registry().cache, "gateway.store": Gateway().store}.items():
+        place, origin = path, "default"
+        if Path(base).is_absolute():
+            place, origin = Path(base, *path.parts[2:]), "XDG_CACHE_HOME"
+        values.append(Raw(key, str(place), origin, Layer.FILE, Path()))
     return {raw.key: _leaf(raw, known, environ) for raw in values}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -29,6 +30,16 @@ FOLDER_SCHEME = "folder:"
 URL_OR_FOLDER = "http:, https: or folder:PATH"
 KafkaValue = str | int | float | bool | Secret
 Topic = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]+$", max_length=249)]
+
+
+def _is_registry(address: str) -> bool:
+    """Whether this is one registry's address over HTTP."""
+    try:
+        parts = urlsplit(address.strip())
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
+    return named and parts.scheme in ("http", "https") and not any(mark in address.strip() for mark in "?# ")
 
 
 class Table(BaseModel):
@@ -68,8 +79,7 @@ class Registry(Table):
     def _known_scheme(cls, url: str) -> str:
         if url.startswith(FOLDER_SCHEME) and url != FOLDER_SCHEME:
             return url
-        scheme, _, rest = url.partition("://")
-        if scheme not in ("http", "https") or not rest or any(mark in rest for mark in "?# "):
+        if not all(map(_is_registry, url.split(","))):
             raise ValueError("should be http://HOST:PORT, https://HOST:PORT or folder:PATH, without a query")
         return url
 

@@ -58,36 +58,6 @@ def test_a_file_that_was_named_and_is_not_there_is_refused(tmp_path: Path) -> No
         load_settings(tmp_path / "none.toml", {}, ())
 
 
-def test_paths_are_relative_to_the_file_that_names_them_and_else_to_the_current_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "deploy").mkdir()
-    file = tmp_path / "deploy" / "scorer.toml"
-    file.write_text('[registry]\nurl = "folder:schemas"\n[kafka]\n"ssl.ca.location" = "ca.pem"\n' + LEAD)
-    monkeypatch.chdir(tmp_path)
-    settings = load_settings(file, {"SCORER_REGISTRY__CA": "ca"}, ("registry.cache=cache",)).settings
-    assert settings.registry.folder == tmp_path / "deploy" / "schemas"
-    assert settings.stream("lead").bundle == tmp_path / "deploy" / "models" / "lead" / "1"
-    assert settings.kafka_for("admin")["ssl.ca.location"] == str(tmp_path / "deploy" / "ca.pem")
-    assert settings.registry.ca == tmp_path / "ca"
-    assert settings.registry.cache == tmp_path / "cache"
-
-
-@pytest.mark.parametrize("word", ["probe", "/etc/ca.pem"])
-def test_librdkafkas_word_for_no_path_and_absolute_paths_stay(load: Load, word: str) -> None:
-    assert load(f'[kafka]\n"ssl.ca.location" = "{word}"').settings.kafka_for("admin")["ssl.ca.location"] == word
-
-
-def test_the_schema_cache_is_below_the_home_folder_or_where_xdg_says(load: Load, tmp_path: Path) -> None:
-    assert load().settings.registry.cache == tmp_path / ".cache" / "scorer" / "schemas"
-    assert load("", {"XDG_CACHE_HOME": "relative"}).settings.registry.cache == tmp_path / ".cache/scorer/schemas"
-    moved = load("", {"XDG_CACHE_HOME": "/var/cache"})
-    assert moved.settings.registry.cache == Path("/var/cache/scorer/schemas")
-    assert moved.origins["registry.cache"] == "XDG_CACHE_HOME"
-    named = load('[registry]\ncache = "~/here"', {"XDG_CACHE_HOME": "/var/cache"})
-    assert named.settings.registry.cache == tmp_path / "here"
-
-
 def test_underscores_of_a_variable_become_a_property_s_dots(load: Load) -> None:
     environ = {
         "SCORER_KAFKA__BOOTSTRAP_SERVERS": "b:1",
@@ -210,6 +180,9 @@ def test_a_wrong_name_is_refused_with_its_origin_and_the_nearest_right_one(
         ("[log]\nlevel = 'loud'", {}, (), "scorer.toml:2: log.level = \"loud\" should be 'debug', 'info'"),
         ("[registry]\nurl = 'ftp://h'", {}, (), 'scorer.toml:2: registry.url = "ftp://h" should be http://HOST:PORT'),
         ("[registry]\nurl = 'http://h?token=x'", {}, (), "scorer.toml:2: registry.url"),
+        ("[registry]\nurl = 'http://h:1,ftp://g:2'", {}, (), "scorer.toml:2: registry.url"),
+        ("[registry]\nurl = 'http://h:1,'", {}, (), "scorer.toml:2: registry.url"),
+        ("[registry]\nurl = 'http://h:port'", {}, (), "scorer.toml:2: registry.url"),
         ("[[streams]]\nfrom = 'a'", {}, (), "scorer.toml:1: this stream has no name"),
         ("[[streams]]\nname = 'a'", {}, (), "scorer.toml:1: streams.a.bundle is missing"),
         (LEAD + LEAD, {}, (), "scorer.toml:8: there is a stream lead already, at scorer.toml:2"),

@@ -34,6 +34,11 @@ def test_settings_cannot_be_changed() -> None:
         Settings().batch.rows_max = 3  # type: ignore[misc]
 
 
+def test_several_registries_may_be_written_with_blanks_between(load: Load) -> None:
+    url = "http://a:1, https://b/apis/ccompat/v7"
+    assert load(f"[registry]\nurl = '{url}'").settings.registry.url == url
+
+
 def test_dead_letters_go_beside_the_input_unless_named(load: Load) -> None:
     assert load(LEAD).settings.stream("lead").dead_letters == "events.new-lead.dead-letter"
     assert load(LEAD + 'dead_letters = "d"').settings.stream("lead").dead_letters == "d"
