@@ -128,7 +128,7 @@ def redrive(
     """Score dead letters again, with the bundle and the schemas as they are now, and publish what passes.
 
     Predictions have the ids that the live run would have given, so a repeat does no harm. What fails again becomes a
-    new dead letter; exit code 5 if anything did. Nothing is written to the input topic.
+    new dead letter. Exit code 5 if any record is left without a prediction. Nothing is written to the input topic.
     """
     from scorer.cli import letters_wiring as wiring
     from scorer.cli.letters_view import outcome_document, outcome_lines

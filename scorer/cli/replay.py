@@ -31,7 +31,7 @@ Offsets = Annotated[
     typer.Option(
         "--offsets",
         metavar="PARTITION:FIRST-END",
-        help="2:100-200 ends with 199; without END, up to now. May be repeated.",
+        help="2:100-200 ends with 199; without END, up to now. Once for each partition.",
     ),
 ]
 Positions = Annotated[

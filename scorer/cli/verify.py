@@ -29,7 +29,7 @@ Offsets = Annotated[
     typer.Option(
         "--offsets",
         metavar="PARTITION:FIRST-END",
-        help="Events of these offsets, END being behind the last; 2:500- is the rest. May be repeated.",
+        help="Events of these offsets, END being behind the last; 2:500- is the rest. Once for each partition.",
     ),
 ]
 Bundles = Annotated[
@@ -113,7 +113,7 @@ def compare(
 ) -> None:
     """Compare what two lanes say of the same events: quantiles, moves between bins, overlap of lists, biggest movers.
 
-    The contract of the bundle that is live says which outputs there are. Publishes and commits nothing.
+    The contract of the bundle that was deployed last says which outputs there are. Publishes and commits nothing.
     """
     from scorer.cli.compare_view import comparison_document, comparison_lines
     from scorer.cli.compare_wiring import comparison

@@ -18,8 +18,6 @@ from scorer.edges.bundles import card_front_matter
 from scorer.edges.machine import cpu_class, scorer_version
 
 LIVE = "live"
-LEAVING_MS = 3_000
-"""What is kept of a stop's grace for leaving the group; draining takes the rest."""
 CLOSE_MS_MAX = 1_000
 
 

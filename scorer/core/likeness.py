@@ -24,7 +24,7 @@ def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str,
 
 
 def within(own: Mapping[str, Any], again: Mapping[str, Any], names: tuple[str, ...], contract: Contract) -> bool:
-    """Whether these fields differ by no more than the card's tolerance. A bin is judged by the number that it is of."""
+    """Whether these fields differ by no more than the contract's tolerance; a bin is judged by its number."""
     rules = {rule.field: rule for rule in contract.outputs}
     most = contract.tolerance_relative
     for name in names:
