@@ -139,6 +139,7 @@ def test_a_snippet_prints_every_prediction_waits_for_more_and_goes_on_after_a_re
     kafka: str, registry: str, schema: str, language: str
 ) -> None:
     topic = _create(kafka, f"{schema}.{language}")
+    _send(kafka, topic, [None])  # an erasure, which is no line
     predictions = _predictions(registry, schema)
     last = predictions[-1][2]["prediction_id"]
     command = [*_snippet(language), kafka, registry, topic]
