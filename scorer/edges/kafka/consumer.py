@@ -18,7 +18,7 @@ from scorer.core.ports import BatchLimits, Ownership, Report
 from scorer.core.records import Closed, RecordBatch
 from scorer.edges.kafka.contact import Contact
 from scorer.edges.kafka.credentials import CHANGED, Rotation
-from scorer.edges.kafka.failures import failure_of, refused
+from scorer.edges.kafka.failures import GivenUpError, failure_of, refused, unanswered
 from scorer.edges.kafka.lag import Lag
 from scorer.edges.kafka.messages import as_batch, made, partition_of, sparingly
 from scorer.edges.kafka.positions import Stored, committed, lost_range, starting
@@ -221,27 +221,37 @@ class KafkaSource:
         self._report("kafka.consumer_waits", {"error": str(error)})
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        try:
-            numbers = [each.partition for each in partitions]
-            # A client that is closing answers no questions: it would sit out its time for each.
-            positions = {} if self._closing else starting(consumer, self._topic, numbers, self._start, self._stored)
-            if positions and self._counted is not None:
-                self._counted.begin(consumer, positions)
-        except KafkaException as error:
-            self._failure = refused(error.args[0], group=self._group) or TransientError(
-                f"starts on {self._topic} cannot be counted: {error.args[0]}"
-            )
-            positions = {}
-        except ScorerError as error:
-            self._failure, positions = error, {}
-        # Also if there are none: a callback that assigns nothing makes the client assign, and read, all of them.
-        starts = [TopicPartition(self._topic, partition, offset) for partition, offset in positions.items()]
+        starts, taken = partitions, False
+        if not self._closing:  # a client that is closing answers no questions: it would sit out its time for each
+            try:
+                starts, taken = self._begin(consumer, [each.partition for each in partitions]), True
+            except GivenUpError as error:  # they are lost next
+                self._report("kafka.consumer_waits", {"error": str(error)})
+            except ScorerError as error:
+                self._failure = error
+        # Also what is not taken: the client would read it all the same, or fail when it takes away what it never had.
         (consumer.incremental_assign if self._incremental else consumer.assign)(starts)
         # A pause outlives the assignment: a partition that was lost while it was paused would come back paused.
-        (consumer.pause if self._held else consumer.resume)(starts)
+        (consumer.pause if self._held or not taken else consumer.resume)(starts)
+        positions = {each.partition: each.offset for each in starts} if taken else {}
         self._floors.update(positions)
         self._starts.update(positions)
         self._ownership.assigned(positions)
+
+    def _begin(self, consumer: Consumer, partitions: list[int]) -> list[TopicPartition]:
+        """Where partitions that were just assigned are begun, once that is counted.
+
+        Raises:
+            HaltError, RefusedError, TransientError: they cannot be begun; GivenUpError: they are not ours any more.
+        """
+        try:
+            positions = starting(consumer, self._topic, partitions, self._start, self._stored)
+            if positions and self._counted is not None:
+                self._counted.begin(consumer, positions)
+        except KafkaException as error:
+            what = f"starts on {self._topic} cannot be counted"
+            raise refused(error.args[0], group=self._group) or unanswered(error.args[0], what) from error
+        return [TopicPartition(self._topic, partition, offset) for partition, offset in positions.items()]
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gone = [partition.partition for partition in partitions]

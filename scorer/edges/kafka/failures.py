@@ -33,6 +33,7 @@ _PASSING = frozenset(
     }
 )
 """Errors that librdkafka gets over by itself."""
+_GIVEN_UP = frozenset({KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID})
 _SHUT = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
 _RESOURCES = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "topic",
@@ -42,6 +43,20 @@ _RESOURCES = {
 }
 """What an error is about, as kafka-acls calls it."""
 DEFAULTS = {"topic": "Read", "group": "Read", "transactional-id": "Write", "cluster": "IdempotentWrite"}
+
+
+class GivenUpError(TransientError):
+    """The group has given this member up: what it was assigned is another's, and its client joins anew by itself."""
+
+
+def unanswered(error: KafkaError, what: str) -> TransientError:
+    """The exception for a request of a group's member that came to nothing.
+
+    Args:
+        error: the client's.
+        what: which request, for people.
+    """
+    return (GivenUpError if error.code() in _GIVEN_UP else TransientError)(f"{what}: {error}")
 
 
 def failure_of(error: KafkaError, topic: str, group: str = "") -> ScorerError | None:

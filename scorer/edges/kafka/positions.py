@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from scorer.core.errors import HaltError, TransientError
-from scorer.edges.kafka.failures import REQUEST_S_MAX, refused
+from scorer.core.errors import HaltError
+from scorer.edges.kafka.failures import REQUEST_S_MAX, refused, unanswered
 
 PAUSE_S = 0.2
 ANSWER_S_MAX = 60.0
@@ -91,7 +91,7 @@ def _answered(ask: Callable[[], T], what: str, topic: str, answer_s_max: float |
             refusal = refused(error.args[0], topic=topic, group=group)
             definite = refusal is not None or error.args[0].fatal() or error.args[0].code() in _DEFINITE
             if definite or time.monotonic() > until_s:
-                raise refusal or TransientError(f"no {what}: {error.args[0]}") from error
+                raise refusal or unanswered(error.args[0], f"no {what}") from error
             time.sleep(PAUSE_S)
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError
 
 from scorer.core.errors import HaltError, TransientError
 from scorer.core.records import Closed
@@ -228,40 +228,6 @@ def test_a_member_that_leaves_gives_its_partitions_to_the_other_from_where_it_co
     assert [second.offsets(partition) for partition in given] == [[7, 8, 9]] * 2
     assert [second.offsets(partition)[-10:] for partition in kept] == [list(range(10))] * 2
     assert ("assigned", dict.fromkeys(given, 7)) in second.told
-
-
-class Unanswering:
-    """A client whose broker cannot say what is committed; it must not be taken for a new group's."""
-
-    def committed(self, partitions: list[TopicPartition], _: float) -> list[TopicPartition]:
-        for each in partitions:
-            each.offset = -1001
-        return [Answer(each, KafkaError(KafkaError.NOT_COORDINATOR)) for each in partitions]  # type: ignore[misc]
-
-    def incremental_assign(self, partitions: list[TopicPartition]) -> None:
-        assert partitions == []
-
-    def resume(self, partitions: list[TopicPartition]) -> None:
-        assert partitions == []
-
-
-class Answer:
-    """A TopicPartition with an error, which its own constructor does not take."""
-
-    def __init__(self, place: TopicPartition, error: KafkaError) -> None:
-        self.topic, self.partition, self.offset, self.error = place.topic, place.partition, place.offset, error
-
-
-@pytest.mark.parametrize("start", ["earliest", "latest"])
-def test_no_answer_about_what_is_committed_is_an_outage_and_never_a_new_start(
-    cluster: Cluster, start: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("scorer.edges.kafka.positions.ANSWER_S_MAX", 0.3)
-    member = cluster.member(cluster.topic(), start=start)
-    member.source._on_assign(Unanswering(), [TopicPartition("t", 0)])  # type: ignore[arg-type]
-    with pytest.raises(TransientError, match="no committed offsets"):
-        member.poll()
-    assert ("assigned", {0: 0}) not in member.told
 
 
 def test_a_broker_that_is_gone_is_an_outage_and_no_failure() -> None:
