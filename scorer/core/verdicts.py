@@ -37,7 +37,6 @@ class Cause(StrEnum):
     """Why a prediction is not bit-equal, is not there, or is there though it should not be."""
 
     BUNDLE = "other_bundle_bytes"
-    BUNDLE_GONE = "bundle_gone"
     BUILD = "other_build"
     SCHEMA = "other_schema"
     EVENT = "changed_event"
@@ -51,8 +50,7 @@ class Cause(StrEnum):
 
 
 CAUSES: Mapping[Cause, str] = {
-    Cause.BUNDLE: "the bundle's bytes are not those that the activation names, or the bundle at hand has others",
-    Cause.BUNDLE_GONE: "its bundle is not at hand, or cannot score here",
+    Cause.BUNDLE: "the bundle's bytes are not those that the activation names, or the bundle at hand has others, or none is at hand",
     Cause.BUILD: "another runtime, CPU class or version of the scorer made it",
     Cause.SCHEMA: "it was written, or its event is read, with another schema",
     Cause.EVENT: "the event at its place is not the one that was scored",
@@ -64,7 +62,7 @@ CAUSES: Mapping[Cause, str] = {
     Cause.FORGED: "it does not fit its own fields, its event, or what was live, or another of its id says otherwise",
     Cause.UNEXPLAINED: "nothing explains it",
 }
-ALARMING = frozenset({Cause.BUNDLE, Cause.BUNDLE_GONE, Cause.EVENT, Cause.FORGED, Cause.UNEXPLAINED})
+ALARMING = frozenset({Cause.BUNDLE, Cause.EVENT, Cause.FORGED, Cause.UNEXPLAINED})
 """Causes that no operation of a healthy system has."""
 
 

@@ -89,7 +89,7 @@ class Rescoring:
             StoppedError: told to stop.
         """
         if isinstance(again, str):
-            return Verdict(Level.UNCHECKED, Cause.BUNDLE_GONE, again)
+            return Verdict(Level.UNCHECKED, Cause.BUNDLE, again)
         verdict = judge(published, again)
         if verdict.cause is not Cause.UNEXPLAINED or again.fields is None:
             return verdict

@@ -172,8 +172,7 @@ def test_a_prediction_gets_its_level_and_its_cause(name: str) -> None:
 
 def test_every_cause_is_described_and_has_a_case() -> None:
     assert CAUSES.keys() == set(Cause)
-    # Told by the topics' bounds, before there is an event, or by what is at hand, before anything is scored again.
-    elsewhere = {Cause.EVENT_GONE, Cause.PREDICTION_GONE, Cause.BUNDLE_GONE}
+    elsewhere = {Cause.EVENT_GONE, Cause.PREDICTION_GONE}  # told by the topics' bounds, before there is an event
     assert {cause for _, _, cause in CASES.values()} - {None} == set(Cause) - elsewhere
     assert set(Cause) > ALARMING
 

@@ -142,8 +142,8 @@ def test_a_bundle_that_is_not_to_be_had_leaves_its_predictions_unchecked() -> No
     it = scored(2)
     it.spare[identity(it.live).sha256] = "no such folder"
     found = it.verify()
-    assert (found.levels, found.causes) == ({Level.UNCHECKED: 4}, {Cause.BUNDLE_GONE: 4})
-    assert found.examples[Cause.BUNDLE_GONE][0].verdict.why == "no such folder"
+    assert (found.levels, found.causes) == ({Level.UNCHECKED: 4}, {Cause.BUNDLE: 4})
+    assert found.examples[Cause.BUNDLE][0].verdict.why == "no such folder"
     assert not found.clean, "nobody can say whether they come out again"
 
 
