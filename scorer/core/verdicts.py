@@ -50,7 +50,7 @@ class Cause(StrEnum):
 
 
 CAUSES: Mapping[Cause, str] = {
-    Cause.BUNDLE: "the bundle's bytes are not those that the activation names, or the bundle at hand has others, or none is at hand",
+    Cause.BUNDLE: "its bytes are not those that the activation names, those at hand are others, or none are at hand",
     Cause.BUILD: "another runtime, CPU class or version of the scorer made it",
     Cause.SCHEMA: "it was written, or its event is read, with another schema",
     Cause.EVENT: "the event at its place is not the one that was scored",
