@@ -3,81 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
 import pytest
 
-from scorer.core.bundle import Bundle
-from scorer.core.deployments import Activation, Entry, Intent
+from scorer.core.deployments import Intent
 from scorer.core.errors import AbortedError, ConfigError, TransientError
-from scorer.core.model import load_model
-from scorer.core.scoring import Recipe
 from scorer.core.state import State
 from scorer.core.strict import record_decoder
 from scorer.core.wire import PREFIX_BYTES
 from scorer.services.loading import KEPT_MAX
 from tests.unit.services.deployed import activation, identity, intent
-from tests.unit.services.samples import BASE_MS, recipe
-from tests.unit.services.surroundings import World
-
-
-@cache
-def under(version: str) -> Recipe:
-    """The shipped model under another version, so another bundle."""
-    first = recipe()
-    text = first.model.bundle.files["model.toml"].decode().replace('version = "1"', f'version = "{version}"')
-    files = {**first.model.bundle.files, "model.toml": text.encode()}
-    return replace(first, model=load_model(Bundle(version, files)))
-
-
-def second() -> Recipe:
-    """The one that is deployed."""
-    return under(SECOND)
-
-
-FIRST, SECOND = "1", "2"
-
-
-def world(*deployments: Entry, exactly_once: bool = False, deployed: bool = True) -> World:
-    made = World(exactly_once=exactly_once, deployed=deployed)
-    made.recipes[second().model.bundle.sha256] = second()
-    made.deployments += deployments
-    return made
-
-
-def load(made: World) -> None:
-    """Waits until what is wanted is loaded."""
-    made.rollout.look()
-    wanted = made.rollout.history.wanted
-    assert wanted is not None
-    while made.rollout.bundles.ready(wanted.bundle) is None and made.rollout.bundles.refusal(wanted) is None:
-        made.stop.wait(0.001)
-
-
-def deploy(made: World, effective_ms: int | None = None) -> Intent:
-    """An operator wants the second bundle; it is loaded."""
-    wanted = intent(second(), len(made.deployments), effective_ms)
-    made.deployments.append(wanted)
-    load(made)
-    return wanted
-
-
-def versions(made: World) -> dict[tuple[int, int], str]:
-    """Which version scored which record; each was published once."""
-    found: dict[tuple[int, int], str] = {}
-    for scored in made.scored:
-        for value in scored.outbound.values:
-            record = record_decoder(recipe().writer)(value, PREFIX_BYTES)
-            place = record["source_partition"], record["source_offset"]
-            assert place not in found
-            found[place] = record["model_version"]
-    return found
-
-
-def activations(made: World) -> list[tuple[int, int, str]]:
-    """Partition, first offset and version of each activation that the worker itself has told."""
-    own = [each for each in made.deployments if isinstance(each, Activation) and each.who == "this process"]
-    return [(each.partition, each.first_offset, each.bundle.version) for each in own]
+from tests.unit.services.rollout_world import FIRST, SECOND, activations, deploy, load, second, under, versions, world
+from tests.unit.services.samples import BASE_MS, lead, recipe
 
 
 @pytest.mark.parametrize("exactly_once", [False, True])
@@ -126,7 +63,7 @@ def test_a_new_owner_follows_what_the_old_one_has_activated() -> None:
     wanted = intent(second(), len(made.deployments))
     made.deployments += [wanted, activation(wanted, 0, 2)]
     load(made)
-    made.run(made.assign(0, 1), made.batch(*((0, offset, value(offset)) for offset in range(4)), (1, 5, value(5))))
+    made.run(made.assign(0, 1), made.batch(*((0, offset, lead(offset)) for offset in range(4)), (1, 5, lead(5))))
     assert versions(made) == {(0, 0): FIRST, (0, 1): FIRST, (0, 2): SECOND, (0, 3): SECOND, (1, 5): SECOND}
     assert activations(made) == [(1, 5, SECOND)]
 
@@ -219,7 +156,7 @@ def test_a_batch_over_more_bundles_than_are_kept_is_scored_by_as_many_as_there_a
         made.recipes[recipe_there.model.bundle.sha256] = recipe_there
         wanted = intent(recipe_there, len(made.deployments))
         made.deployments += [wanted, activation(wanted, 0, offset), activation(wanted, 1, 0)]
-    made.run(made.assign(0, 1), made.batch(*((0, each, value(each)) for each in offsets), (1, 7, value(7))))
+    made.run(made.assign(0, 1), made.batch(*((0, each, lead(each)) for each in offsets), (1, 7, lead(7))))
     assert versions(made) == {**{(0, each): str(each + 1) for each in offsets}, (1, 7): str(len(offsets))}
     assert activations(made) == []
     assert made.committed == {0: len(offsets), 1: 8}
@@ -256,12 +193,6 @@ def test_the_metrics_and_the_log_name_the_bundle_that_serves() -> None:
     made.run(made.assign(0), made.leads(0), lambda: deploy(made) and None, made.leads(1))
     assert [entry[1] for entry in made.log if entry[0] == "serving"] == ["lead/1", "lead/2"]
     assert [each["model"] for each in made.reports("stream.serving")] == ["lead/1", "lead/2"]
-
-
-def value(number: int) -> bytes:
-    from tests.unit.services.samples import lead
-
-    return lead(number)
 
 
 def test_a_topic_that_was_made_anew_under_a_worker_is_left_to_a_new_process() -> None:
