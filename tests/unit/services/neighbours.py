@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from scorer.core.deployments import Activation, entry_of
-from scorer.core.errors import AbortedError, TransientError
+from scorer.core.errors import AbortedError, ScorerError, TransientError
 from scorer.core.model import Model
 from scorer.core.offsets import InFlight
 from scorer.core.records import DeadLetter, Outbound, RecordBatch, Scored
@@ -79,7 +79,7 @@ class WorldSource:
         return sorted(self.world.owned)
 
     def unfinished(self) -> dict[int, int]:
-        return {}
+        return self.world.unfinished
 
     def rewind(self) -> dict[int, int]:
         self.world.log.append(("rewind", self.world.ms))
@@ -134,6 +134,8 @@ class WorldPublisher:
 
     def poll(self, wait_ms: int) -> None:
         world = self.world
+        if isinstance(world.failure, ScorerError):
+            raise world.failure
         if world.failure:
             raise TransientError(f"a delivery failed: {world.failure}")
         if world.silent:
@@ -154,6 +156,8 @@ class WorldTransactions(WorldPublisher):
     held: list[Message] = field(default_factory=list)
 
     def begin(self) -> None:
+        if self.world.begins_fail:
+            raise self.world.begins_fail.popleft()
         if self.opened_ms is None:
             self.world.log.append(("begin", self.world.ms))
             self.opened_ms = self.world.ms

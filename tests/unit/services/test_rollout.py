@@ -15,6 +15,7 @@ from scorer.services.loading import KEPT_MAX
 from tests.unit.services.deployed import activation, identity, intent
 from tests.unit.services.rollout_world import FIRST, SECOND, activations, deploy, load, second, under, versions, world
 from tests.unit.services.samples import BASE_MS, lead, recipe
+from tests.unit.services.surroundings import START_MS
 
 
 @pytest.mark.parametrize("exactly_once", [False, True])
@@ -25,6 +26,54 @@ def test_a_swap_is_at_a_record_boundary_and_its_activation_comes_before_what_it_
     assert activations(made) == [(0, 2, SECOND)]
     kinds = [kind for _, kind in (made.visible if exactly_once else made.published)]
     assert kinds == ["prediction"] * 2 + ["deployment"] + ["prediction"] * 2
+
+
+@pytest.mark.parametrize("exactly_once", [False, True])
+def test_a_deployment_is_announced_behind_what_is_open_which_is_committed_with_its_own_offsets(
+    exactly_once: bool,
+) -> None:
+    made = world(exactly_once=exactly_once)
+    made.run(made.assign(0), made.leads(0, 1), lambda: deploy(made) and None, made.leads(2, 3))
+    commits = [entry[1] for entry in made.log if entry[0] == "commit"]
+    assert commits == ([{0: 2}, {0: 2}, {0: 4}] if exactly_once else [{0: 4}])
+
+
+@pytest.mark.parametrize("exactly_once", [False, True])
+def test_a_broker_that_is_slow_to_confirm_a_deployment_is_waited_for_as_a_member(exactly_once: bool) -> None:
+    made = world(exactly_once=exactly_once)
+
+    def deployed() -> None:
+        deploy(made)
+        made.silent = True
+        made.at(made.ms - START_MS + 4_000, silent=False)
+
+    made.run(made.assign(0), made.leads(0), made.idle(600), deployed, made.leads(1))
+    assert versions(made) == {(0, 0): FIRST, (0, 1): SECOND}
+    assert State.WAITING in made.states()
+    assert made.reports("transaction.aborted") == []
+
+
+def test_after_an_announcement_no_transaction_is_open() -> None:
+    made = world(exactly_once=True)
+    idle_ms: list[int] = []
+
+    def announced() -> None:
+        delivery, source = made.worker.delivery, made.worker.source
+        assert source is not None
+        assert delivery.announce(source, made.worker.output.entries([intent(second())]), lambda _: True)
+        idle_ms.append(delivery.idle_ms(1000))
+
+    made.run(made.assign(0), announced)
+    assert idle_ms == [1000]
+
+
+def test_a_member_that_has_lost_everything_announces_nothing() -> None:
+    made = world(exactly_once=True)
+    made.run(made.assign(0), lambda: made.lose(0))
+    delivery, source = made.worker.delivery, made.worker.source
+    assert source is not None
+    with pytest.raises(AbortedError, match="none of its partitions"):
+        delivery.announce(source, made.worker.output.entries([intent(second())]), lambda _: True)
 
 
 def test_a_stream_without_deployments_begins_with_the_bundle_of_its_settings() -> None:

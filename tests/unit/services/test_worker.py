@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from scorer.core.errors import ConfigError, TransientError
+from scorer.core.sandbox import UNFINISHED_MIN
 from scorer.core.state import State
+from tests.unit.services.redrive_world import Sandbox
 from tests.unit.services.samples import BAD, EVENT_TEXT, LATE_ID, lead
 from tests.unit.services.surroundings import World
 
@@ -141,6 +143,14 @@ def test_metrics_count_a_prediction_that_is_too_large_as_rejected() -> None:
     (scored,) = world.scored
     assert scored.outbound.rows.tolist() == [0, 2]
     assert [(each.row, each.reason) for each in scored.rejections] == [(1, "prediction_too_large")]
+
+
+def test_records_that_starts_before_came_to_no_good_end_over_are_scored_in_the_sandbox() -> None:
+    world = World(unfinished={0: UNFINISHED_MIN})
+    sandbox = world.worker.suspects.sandbox = Sandbox(frozenset({1}))
+    world.run(world.assign(0), world.leads(0, 1), world.leads(2))
+    assert sandbox.scored == [0, 2]
+    assert world.published == [((0, 1), "letter"), ((0, 0), "prediction"), ((0, 2), "prediction")]
 
 
 def test_offsets_are_committed_by_time_not_by_batch() -> None:
