@@ -20,6 +20,7 @@ from tests.unit.services.samples import recipe
 if TYPE_CHECKING:
     from tests.unit.services.surroundings import World
 
+DEPLOYMENTS_MAX = 100
 Place = tuple[int, int]
 """Partition and offset of a record."""
 
@@ -121,6 +122,7 @@ class WorldPublisher:
         return too_large
 
     def _deployments(self, outbound: Outbound, batch: InFlight) -> list[int]:
+        assert len(self.world.deployments) < DEPLOYMENTS_MAX, "deployments are told for ever"
         decode = record_decoder(deployments_schema())
         for value in outbound.values:
             entry = entry_of(decode(value, PREFIX_BYTES), len(self.world.deployments))
@@ -138,13 +140,13 @@ class WorldPublisher:
             raise world.failure
         if world.failure:
             raise TransientError(f"a delivery failed: {world.failure}")
-        if world.silent:
+        waiting = [each for each in world.deliveries if not each.confirmed]
+        if world.silent or not waiting:
             world.advance(wait_ms)
             return
-        for each in world.deliveries:
-            if not each.confirmed:
-                each.confirmed = True
-                each.batch.outstanding -= 1
+        for each in waiting:
+            each.confirmed = True
+            each.batch.outstanding -= 1
 
 
 @dataclass
@@ -197,6 +199,8 @@ class WorldTransactions(WorldPublisher):
         if self.world.recovers_fail:
             raise self.world.recovers_fail.popleft()
         self.world.failure = ""
+        gone = {id(each) for each in self.held}  # nobody ever reports on what came to nothing
+        self.world.deliveries = [each for each in self.world.deliveries if id(each) not in gone]
         self.opened_ms, self.held = None, []
 
 

@@ -87,10 +87,11 @@ def test_after_an_abort_everything_since_the_last_commit_is_read_and_scored_agai
 def test_aborts_in_a_row_are_given_growing_pauses_in_which_the_group_keeps_us() -> None:
     world = World(exactly_once=True, commits_fail=deque([ABORTED] * 3))
     again = [step for _ in range(4) for step in (world.leads(0), world.idle(200))]
-    world.run(world.assign(0), *again)
+    later = (world.leads(1), lambda: world.commits_fail.append(ABORTED), world.idle(200))
+    world.run(world.assign(0), *again, *later)
     assert once(world, (0, 0))
-    assert [report["in_a_row"] for report in world.reports("transaction.aborted")] == [1, 2, 3]
-    first, second, third = world.times("rewind")
+    assert [report["in_a_row"] for report in world.reports("transaction.aborted")] == [1, 2, 3, 1]
+    first, second, third, _ = world.times("rewind")
     assert (third - second) > (second - first) >= 200
     assert "hold" in kinds(world, "hold")
 

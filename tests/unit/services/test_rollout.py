@@ -8,11 +8,13 @@ import pytest
 
 from scorer.core.deployments import Intent
 from scorer.core.errors import AbortedError, ConfigError, TransientError
+from scorer.core.sandbox import Death, End
 from scorer.core.state import State
 from scorer.core.strict import record_decoder
 from scorer.core.wire import PREFIX_BYTES
 from scorer.services.loading import KEPT_MAX
 from tests.unit.services.deployed import activation, identity, intent
+from tests.unit.services.redrive_world import Sandbox
 from tests.unit.services.rollout_world import FIRST, SECOND, activations, deploy, load, second, under, versions, world
 from tests.unit.services.samples import BASE_MS, lead, recipe
 from tests.unit.services.surroundings import START_MS
@@ -235,6 +237,29 @@ def test_an_aborted_transaction_takes_no_activation_with_it() -> None:
     assert activations(made)[-1] == (0, 1, SECOND)
     assert made.scored[-1].outbound.values
     assert record_decoder(recipe().writer)(made.scored[-1].outbound.values[0], PREFIX_BYTES)["model_version"] == SECOND
+
+
+def test_what_was_scored_in_an_aborted_transaction_is_held_against_no_deployment_since() -> None:
+    made = world(exactly_once=True)
+    aborted = (made.leads(1), lambda: made.commits_fail.append(AbortedError("once")), made.idle(150))
+    made.run(made.assign(0), made.leads(0), made.idle(150), *aborted, lambda: deploy(made) and None, made.leads(1))
+    assert activations(made) == [(0, 1, SECOND)]
+
+
+def test_told_to_stop_while_a_suspect_record_is_tried_nothing_behind_it_is_published() -> None:
+    made = world()
+    wanted = intent(second(), len(made.deployments))
+    made.deployments += [wanted, activation(wanted, 0, 2)]
+    load(made)
+
+    class Stopped(Sandbox):
+        def score(self, *_: object) -> Death:
+            made.stop.set()
+            return Death(End.DIED, False, "SIGSEGV")
+
+    made.worker.suspects.sandbox = Stopped(frozenset())
+    made.run(made.assign(0), lambda: made.worker.suspects.until.update({0: 2}), made.leads(0, 1, 2, 3))
+    assert (made.published, made.committed) == ([], {})
 
 
 def test_the_metrics_and_the_log_name_the_bundle_that_serves() -> None:

@@ -16,7 +16,7 @@ from scorer.core.verdicts import Cause, Level
 from scorer.services.patience import StoppedError
 from tests.unit.core.graphs import graph
 from tests.unit.services.redrive_world import LETTERS, OUTPUT, SOURCE
-from tests.unit.services.samples import BAD, BASE_MS, lead, recipe
+from tests.unit.services.samples import BAD, BASE_MS, LATE_ID, lead, recipe
 from tests.unit.services.verify_world import identity, scored
 
 OTHER = Identity("lead", "0", "0" * 64)
@@ -136,6 +136,31 @@ def test_a_changed_event_is_not_scored_again_and_is_not_missing() -> None:
     found = it.verify()
     assert (found.causes, found.levels[Level.UNCHECKED]) == ({Cause.EVENT: 1}, 1)
     assert found.events == {"prediction": 6}
+
+
+def test_events_that_nearly_all_differ_in_bytes_and_time_are_those_of_another_topic() -> None:
+    it = scored(12)
+    for place, old in it.world.logs[SOURCE].items():
+        it.world.logs[SOURCE][place] = Stored(old.key, lead(30 + place[1]), [], old.timestamp + 1)
+    found = it.verify()
+    assert (found.causes, found.clean) == ({Cause.RECREATED: 24}, True)
+
+
+def test_an_event_that_is_rejected_now_is_not_missing_and_its_prediction_says_why() -> None:
+    it = scored(2)
+    it.event((0, 2), lead(7, LATE_ID))  # the registry does not know the schema any more
+    it.score([(0, 2)])
+    found = it.verify()
+    assert (found.events, found.causes) == ({"prediction": 5}, {Cause.SCHEMA: 1})
+    assert found.examples[Cause.SCHEMA][0].verdict.why == "its event is rejected now: unknown_schema"
+
+
+def test_of_two_predictions_of_one_id_the_one_that_nothing_explains_is_forged() -> None:
+    it = scored(2)
+    it.score([(0, 0)])
+    it.change((0, 2), score=0.9)
+    found = it.verify()
+    assert (found.events, found.causes) == ({"prediction": 4}, {Cause.FORGED: 1})
 
 
 def test_a_bundle_that_is_not_to_be_had_leaves_its_predictions_unchecked() -> None:

@@ -24,6 +24,13 @@ def test_a_flood_of_predictions_that_are_too_large_halts_the_stream() -> None:
     assert "prediction_too_large" in next(entry[2] for entry in world.log if entry[:2] == ("state", State.HALTED))
 
 
+def test_predictions_that_are_too_large_count_once_for_the_share_that_is_a_flood() -> None:
+    world = World(limits=FLOOD, too_large=frozenset(at for at in range(100) if at % 5 < 3))
+    world.at(5000, world.stop.set)
+    world.run(world.assign(0), *(world.leads(*range(at, at + 5)) for at in range(0, 100, 5)))
+    assert "6 of the latest 10 records" in next(entry[2] for entry in world.log if entry[:2] == ("state", State.HALTED))
+
+
 def flooded() -> World:
     """A stream that a flood has halted from its second batch on, until it is told to stop after 90 s."""
     world = World(limits=FLOOD)
