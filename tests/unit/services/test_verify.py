@@ -56,11 +56,13 @@ def test_repeats_and_records_that_are_none_of_it_are_counted_apart() -> None:
     it.score([(0, 1), (1, 1)], now_ms=99)
     it.publish(b"k", b"no prediction")
     it.publish(b"k", None)
+    it.score([(0, 2)])
+    it.change((0, 5), source_topic="events.other", prediction_id="lead/1/events.other/0/2")
     it.live = replace(it.live, origin=replace(it.live.origin, lane="spring"))
     it.score([(0, 1)])
     found = it.verify()
     assert (found.levels, found.repeats) == ({Level.EQUAL: 6}, 2)
-    assert found.skipped == {"no_prediction": 1, "erasure": 1, "other_lane": 1}
+    assert found.skipped == {"no_prediction": 1, "erasure": 1, "other_lane": 1, "other_topic": 1}
     assert it.verify(lane="spring").events == {"prediction": 1, "missing": 5}
 
 
@@ -110,6 +112,8 @@ def test_a_prediction_of_an_event_that_never_was_is_forged_or_of_an_earlier_topi
     )
     it.activate(identity(it.live), 0, 0, topic_id="before")
     assert it.verify().causes[Cause.RECREATED] == 1
+    it.change((0, 0), prediction_id=f"lead/1/{SOURCE}/0/51")
+    assert it.verify().causes[Cause.FORGED] == 1, "whatever topic it was of, its id is not made of its place"
 
 
 def test_a_prediction_at_an_offset_without_a_record_is_forged() -> None:
