@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,23 @@ def test_an_event_more_than_a_day_ahead_of_its_record_is_rejected(way: Way) -> N
     events, batch = events_of(schema, [event(0, a=1) | {"occurred_at": stamp} for stamp in stamps], way)
     features, rejections = assemble([events], batch, one("float"))
     assert (features.rows.tolist(), reasons(rejections)) == ([0, 2], {1: "in_future"})
+
+
+@both_ways
+def test_an_event_is_held_against_the_timestamp_of_its_own_record(way: Way) -> None:
+    schema = event_schema(("a", "int"))
+    events, _ = events_of(schema, [event(0, a=1) | {"occurred_at": 5001 + FUTURE_MS_MAX}], way)
+    batch = batch_of([None, b""], timestamps=[5000, 5001])
+    features, rejections = assemble([replace(events, rows=np.array([1]))], batch, one("float"))
+    assert (features.rows.tolist(), rejections) == ([1], [])
+
+
+@both_ways
+def test_an_event_is_not_ahead_of_a_record_that_has_no_timestamp(way: Way) -> None:
+    schema = event_schema(("a", "int"))
+    events, batch = events_of(schema, [event(at, a=1) | {"occurred_at": FUTURE_MS_MAX + 1} for at in range(2)], way)
+    features, rejections = assemble([events], replace(batch, timestamps=np.array([-1, 0])), one("float"))
+    assert (features.rows.tolist(), reasons(rejections)) == ([0], {1: "in_future"})
 
 
 @both_ways

@@ -111,6 +111,12 @@ def test_the_latest_letter_of_a_record_counts_with_the_most_attempts_of_all() ->
     assert newest([other, two, one]) == [other, replace(two, attempts=2)]
 
 
+def test_a_later_letter_counts_wherever_it_stands_and_of_one_moment_the_one_behind() -> None:
+    early, late, behind = letter((1, 9), rejected_at_ms=10), letter((0, 3)), letter((0, 4))
+    assert newest([early, late]) == newest([late, early]) == [late]
+    assert newest([late, behind]) == newest([behind, late]) == [behind]
+
+
 def test_a_choice_goes_by_stream_reason_age_and_places_of_the_latest_letter() -> None:
     old, new = letter((0, 1), rejected_at_ms=10), letter((0, 2), rejected_at_ms=20)
     late = replace(new, reason="malformed")

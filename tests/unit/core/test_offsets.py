@@ -125,6 +125,23 @@ def test_a_partition_is_held_only_without_a_break_and_never_if_it_is_not_ours() 
     assert not ledger.holds(0, {})
 
 
+def test_after_a_restart_nothing_waits_for_deliveries_of_what_came_to_nothing() -> None:
+    ledger = owning(p0=0)
+    begin(ledger, {0: 3}, 1)  # of an aborted transaction: nobody ever reports on it
+    ledger.restart({0: 0})
+    assert not ledger.pending
+    begin(ledger, {0: 2}, 0)
+    assert ledger.committable() == {0: 2}
+
+
+def test_a_restart_takes_up_what_is_ours_where_it_is_read_from_and_nothing_else() -> None:
+    ledger = owning(p0=0, p1=0)
+    since = dict(ledger.generations)
+    ledger.restart({0: 7, 2: 5})
+    assert (ledger.committed, ledger.generations.keys()) == ({0: 7}, {0})
+    assert not ledger.holds(0, since)
+
+
 class LedgerMachine(RuleBasedStateMachine):
     """A worker with a broker of its own imagination: reads, publishes, is confirmed, commits, and is rebalanced.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.core import assemble, decode, encode, model, strict, wire
-from scorer.core.records import REASONS, VECTOR_ROWS_MIN
+from scorer.core.records import REASONS, VECTOR_ROWS_MIN, Headers, Outbound
 from tests.unit.core.batches import batch_of
 
 
@@ -34,6 +35,13 @@ def test_an_empty_batch_has_no_next_offsets() -> None:
 
 def test_tombstones_count_for_next_offsets() -> None:
     assert batch_of([b"", None]).next_offsets == {0: 102}
+
+
+def test_predictions_taken_out_of_many_keep_their_own_rows_keys_values_and_headers() -> None:
+    headers: list[Headers] = [[("traceparent", text)] for text in (b"x", b"y", b"z")]
+    taken = Outbound("predictions", np.array([4, 6, 9]), [b"a", b"b", b"c"], [b"1", b"2", b"3"], headers).take([2, 0])
+    assert (taken.rows.tolist(), taken.keys, taken.values) == ([9, 4], [b"c", b"a"], [b"3", b"1"])
+    assert taken.headers == [[("traceparent", b"z")], [("traceparent", b"x")]]
 
 
 def test_every_reason_code_in_the_steps_is_on_the_closed_list() -> None:

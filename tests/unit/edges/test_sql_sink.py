@@ -226,6 +226,14 @@ def test_a_tombstone_erases_its_entity_from_every_table_in_the_order_of_the_topi
     assert rows(engine, "SELECT count(*), max(reason) FROM t_skipped") == [(4, "erased")]
 
 
+def test_a_tombstone_that_comes_alone_erases_as_well(engine: sa.Engine, make: Callable[..., SqlSink]) -> None:
+    sink = make()
+    sink.write(load("lead", [prediction("lead", 0, lead_id="l"), prediction("lead", 1, lead_id="other")]))
+    sink.write(load("lead", [(b"l", None)], 2))
+    for table in ("t", "t_history"):
+        assert rows(engine, f"SELECT lead_id FROM {table}") == [("other",)]
+
+
 def test_other_lanes_are_counted_and_left_out(engine: sa.Engine, make: Callable[..., SqlSink]) -> None:
     given = [prediction("lead", 0), prediction("lead", 1, lane="again"), prediction("lead", 2, lane="again")]
     assert make().write(load("lead", given))["other_lane"] == 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from scorer.core.deployments import Activation, entry_of
-from scorer.core.errors import AbortedError, TransientError
+from scorer.core.errors import AbortedError, ScorerError, TransientError
 from scorer.core.model import Model
 from scorer.core.offsets import InFlight
 from scorer.core.records import DeadLetter, Outbound, RecordBatch, Scored
@@ -20,6 +20,7 @@ from tests.unit.services.samples import recipe
 if TYPE_CHECKING:
     from tests.unit.services.surroundings import World
 
+DEPLOYMENTS_MAX = 100
 Place = tuple[int, int]
 """Partition and offset of a record."""
 
@@ -79,7 +80,7 @@ class WorldSource:
         return sorted(self.world.owned)
 
     def unfinished(self) -> dict[int, int]:
-        return {}
+        return self.world.unfinished
 
     def rewind(self) -> dict[int, int]:
         self.world.log.append(("rewind", self.world.ms))
@@ -121,6 +122,7 @@ class WorldPublisher:
         return too_large
 
     def _deployments(self, outbound: Outbound, batch: InFlight) -> list[int]:
+        assert len(self.world.deployments) < DEPLOYMENTS_MAX, "deployments are told for ever"
         decode = record_decoder(deployments_schema())
         for value in outbound.values:
             entry = entry_of(decode(value, PREFIX_BYTES), len(self.world.deployments))
@@ -134,15 +136,17 @@ class WorldPublisher:
 
     def poll(self, wait_ms: int) -> None:
         world = self.world
+        if isinstance(world.failure, ScorerError):
+            raise world.failure
         if world.failure:
             raise TransientError(f"a delivery failed: {world.failure}")
-        if world.silent:
+        waiting = [each for each in world.deliveries if not each.confirmed]
+        if world.silent or not waiting:
             world.advance(wait_ms)
             return
-        for each in world.deliveries:
-            if not each.confirmed:
-                each.confirmed = True
-                each.batch.outstanding -= 1
+        for each in waiting:
+            each.confirmed = True
+            each.batch.outstanding -= 1
 
 
 @dataclass
@@ -154,6 +158,8 @@ class WorldTransactions(WorldPublisher):
     held: list[Message] = field(default_factory=list)
 
     def begin(self) -> None:
+        if self.world.begins_fail:
+            raise self.world.begins_fail.popleft()
         if self.opened_ms is None:
             self.world.log.append(("begin", self.world.ms))
             self.opened_ms = self.world.ms
@@ -193,6 +199,8 @@ class WorldTransactions(WorldPublisher):
         if self.world.recovers_fail:
             raise self.world.recovers_fail.popleft()
         self.world.failure = ""
+        gone = {id(each) for each in self.held}  # nobody ever reports on what came to nothing
+        self.world.deliveries = [each for each in self.world.deliveries if id(each) not in gone]
         self.opened_ms, self.held = None, []
 
 

@@ -51,14 +51,15 @@ class World:
         refuses: whether the broker takes no commits.
         registry_down: whether the registry does not answer.
         too_large: offsets whose predictions the broker does not take.
-        failure: what a delivery report says that is not good.
+        failure: what a delivery report says that is not good, or what the publisher raises.
+        unfinished: partition to how many starts at its position came to no good end.
         away: what the source says of its broker.
         deployed: whether the shipped bundle is live from the first record of every partition on.
         deployments: the topic of deployments.
         topic_id: tells the input topic from one of the same name that was made anew.
         recipes: by sha256, what can be loaded besides the shipped bundle, or why not.
         exactly_once: whether it delivers in transactions, of 100 ms or 5 records.
-        commits_fail, recovers_fail: what the next of these calls raise.
+        begins_fail, commits_fail, recovers_fail: what the next of these calls raise.
         visible: what readers of committed records see, with transactions.
         log: what happened, in order.
     """
@@ -70,6 +71,7 @@ class World:
     recipes: dict[str, Recipe | ScorerError] = field(default_factory=dict)
     commit_every_ms: int = 500
     exactly_once: bool = False
+    begins_fail: deque[ScorerError] = field(default_factory=deque)
     commits_fail: deque[ScorerError] = field(default_factory=deque)
     recovers_fail: deque[ScorerError] = field(default_factory=deque)
     visible: list[tuple[Place, str]] = field(default_factory=list)
@@ -80,7 +82,8 @@ class World:
     refuses: bool = False
     registry_down: bool = False
     too_large: frozenset[int] = frozenset()
-    failure: str = ""
+    failure: str | ScorerError = ""
+    unfinished: dict[int, int] = field(default_factory=dict)
     away: str | None = None
     ms: float = START_MS
     log: list[tuple[Any, ...]] = field(default_factory=list)

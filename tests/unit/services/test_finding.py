@@ -6,6 +6,7 @@ import pytest
 
 from scorer.core.strict import record_decoder
 from scorer.services.finding import Finder, Wanted
+from scorer.services.patience import StoppedError
 from tests.unit.services.redrive_world import OUTPUT, SOURCE
 from tests.unit.services.samples import lead
 from tests.unit.services.verify_world import WRITER, Scored, scored
@@ -62,6 +63,21 @@ def test_one_that_came_later_than_its_neighbours_is_found_by_reading_on() -> Non
     published = found.find(OUTPUT, it.world.extents(OUTPUT), wanted(0, 3))
     assert published is not None
     assert published.place == moved
+
+
+def test_told_to_stop_while_it_reads_it_does_not_say_that_there_is_none() -> None:
+    it = scored(3)
+    it.world.silences = 2
+    it.world.on_silence = it.world.stop.set
+    with pytest.raises(StoppedError):
+        finder(it).find(OUTPUT, it.world.extents(OUTPUT), wanted(0, 7))
+
+
+def test_no_more_than_so_many_records_are_read_through(many: Scored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scorer.services.finding.READ_MAX", 20)
+    found = finder(many)
+    assert found.find(OUTPUT, many.world.extents(OUTPUT), wanted(0, COUNT)) is None
+    assert found.looked < 2 * COUNT
 
 
 def test_a_stretch_that_begins_behind_it_does_not_hold_it(many: Scored) -> None:

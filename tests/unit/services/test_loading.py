@@ -16,6 +16,22 @@ from tests.unit.services.deployed import intent
 from tests.unit.services.samples import recipe
 
 
+def test_a_bundle_that_is_being_loaded_is_not_loaded_a_second_time_meanwhile() -> None:
+    begun, go_on, done = list[Intent](), Event(), Event()
+
+    def load(wanted: Intent) -> Recipe:
+        begun.append(wanted)
+        assert go_on.wait(20.0)
+        return recipe()
+
+    bundles, wanted = Bundles(load, lambda *_: done.set(), Event()), intent(recipe(), 0)
+    for _ in range(3):
+        bundles.need(wanted)
+    go_on.set()
+    assert done.wait(20.0)
+    assert begun == [wanted]
+
+
 @pytest.mark.parametrize("refusal", [TransientError("no answer"), RefusedError("the registry refuses the password")])
 def test_a_neighbour_that_does_not_answer_or_lets_nobody_in_now_is_no_verdict_on_a_bundle(refusal: ScorerError) -> None:
     failures, told, settled = [refusal], list[tuple[str, Mapping[str, Any]]](), Event()

@@ -50,6 +50,8 @@ def test_bytes_come_from_the_letter_where_the_source_has_others_or_none_and_are_
     outcome = world.redrive().run(letters)
     assert (outcome.from_source, outcome.from_letters, outcome.lost) == (0, 2, {"out_of_range": 1})
     assert (outcome.passed.total(), outcome.all_passed) == (2, False)
+    world.logs[LETTERS][letters[1].place] = replace(world.logs[LETTERS][letters[1].place], value=lead(9))
+    assert world.redrive().run([letters[1]]).lost == {"out_of_range": 1}, "another topic's record stands there"
 
 
 def test_what_fails_again_from_its_letter_keeps_the_records_own_headers_and_no_older_notes() -> None:
@@ -88,11 +90,12 @@ def test_a_prediction_that_is_too_large_becomes_a_dead_letter_in_its_place() -> 
 
 def test_records_that_have_ended_a_process_are_scored_last_and_elsewhere() -> None:
     world = World(sandbox=Sandbox(frozenset({5})))
-    letters = [world.reject(4, None, "kills_process"), world.reject(5, None, "kills_process"), world.reject(6)]
+    deadly = [world.reject(offset, None, "kills_process") for offset in (4, 5)]
+    letters = [*deadly, world.reject(6), world.reject(7)]
     outcome = world.redrive().run(letters)
-    assert outcome.passed == {"kills_process": 1, "out_of_range": 1}
+    assert outcome.passed == {"kills_process": 1, "out_of_range": 2}
     assert outcome.rejected == {("kills_process", "kills_process"): 1}
-    assert (world.sandbox.scored, [len(outbound) for outbound, _ in world.published]) == ([4], [1, 1])
+    assert (world.sandbox.scored, [len(outbound) for outbound, _ in world.published]) == ([4], [2, 1])
     world.stop.set()
     with pytest.raises(StoppedError):
         world.redrive().run(letters)

@@ -3,81 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
 import pytest
 
-from scorer.core.bundle import Bundle
-from scorer.core.deployments import Activation, Entry, Intent
+from scorer.core.deployments import Intent
 from scorer.core.errors import AbortedError, ConfigError, TransientError
-from scorer.core.model import load_model
-from scorer.core.scoring import Recipe
+from scorer.core.sandbox import Death, End
 from scorer.core.state import State
 from scorer.core.strict import record_decoder
 from scorer.core.wire import PREFIX_BYTES
 from scorer.services.loading import KEPT_MAX
 from tests.unit.services.deployed import activation, identity, intent
-from tests.unit.services.samples import BASE_MS, recipe
-from tests.unit.services.surroundings import World
-
-
-@cache
-def under(version: str) -> Recipe:
-    """The shipped model under another version, so another bundle."""
-    first = recipe()
-    text = first.model.bundle.files["model.toml"].decode().replace('version = "1"', f'version = "{version}"')
-    files = {**first.model.bundle.files, "model.toml": text.encode()}
-    return replace(first, model=load_model(Bundle(version, files)))
-
-
-def second() -> Recipe:
-    """The one that is deployed."""
-    return under(SECOND)
-
-
-FIRST, SECOND = "1", "2"
-
-
-def world(*deployments: Entry, exactly_once: bool = False, deployed: bool = True) -> World:
-    made = World(exactly_once=exactly_once, deployed=deployed)
-    made.recipes[second().model.bundle.sha256] = second()
-    made.deployments += deployments
-    return made
-
-
-def load(made: World) -> None:
-    """Waits until what is wanted is loaded."""
-    made.rollout.look()
-    wanted = made.rollout.history.wanted
-    assert wanted is not None
-    while made.rollout.bundles.ready(wanted.bundle) is None and made.rollout.bundles.refusal(wanted) is None:
-        made.stop.wait(0.001)
-
-
-def deploy(made: World, effective_ms: int | None = None) -> Intent:
-    """An operator wants the second bundle; it is loaded."""
-    wanted = intent(second(), len(made.deployments), effective_ms)
-    made.deployments.append(wanted)
-    load(made)
-    return wanted
-
-
-def versions(made: World) -> dict[tuple[int, int], str]:
-    """Which version scored which record; each was published once."""
-    found: dict[tuple[int, int], str] = {}
-    for scored in made.scored:
-        for value in scored.outbound.values:
-            record = record_decoder(recipe().writer)(value, PREFIX_BYTES)
-            place = record["source_partition"], record["source_offset"]
-            assert place not in found
-            found[place] = record["model_version"]
-    return found
-
-
-def activations(made: World) -> list[tuple[int, int, str]]:
-    """Partition, first offset and version of each activation that the worker itself has told."""
-    own = [each for each in made.deployments if isinstance(each, Activation) and each.who == "this process"]
-    return [(each.partition, each.first_offset, each.bundle.version) for each in own]
+from tests.unit.services.redrive_world import Sandbox
+from tests.unit.services.rollout_world import FIRST, SECOND, activations, deploy, load, second, under, versions, world
+from tests.unit.services.samples import BASE_MS, lead, recipe
+from tests.unit.services.surroundings import START_MS
 
 
 @pytest.mark.parametrize("exactly_once", [False, True])
@@ -88,6 +28,54 @@ def test_a_swap_is_at_a_record_boundary_and_its_activation_comes_before_what_it_
     assert activations(made) == [(0, 2, SECOND)]
     kinds = [kind for _, kind in (made.visible if exactly_once else made.published)]
     assert kinds == ["prediction"] * 2 + ["deployment"] + ["prediction"] * 2
+
+
+@pytest.mark.parametrize("exactly_once", [False, True])
+def test_a_deployment_is_announced_behind_what_is_open_which_is_committed_with_its_own_offsets(
+    exactly_once: bool,
+) -> None:
+    made = world(exactly_once=exactly_once)
+    made.run(made.assign(0), made.leads(0, 1), lambda: deploy(made) and None, made.leads(2, 3))
+    commits = [entry[1] for entry in made.log if entry[0] == "commit"]
+    assert commits == ([{0: 2}, {0: 2}, {0: 4}] if exactly_once else [{0: 4}])
+
+
+@pytest.mark.parametrize("exactly_once", [False, True])
+def test_a_broker_that_is_slow_to_confirm_a_deployment_is_waited_for_as_a_member(exactly_once: bool) -> None:
+    made = world(exactly_once=exactly_once)
+
+    def deployed() -> None:
+        deploy(made)
+        made.silent = True
+        made.at(made.ms - START_MS + 4_000, silent=False)
+
+    made.run(made.assign(0), made.leads(0), made.idle(600), deployed, made.leads(1))
+    assert versions(made) == {(0, 0): FIRST, (0, 1): SECOND}
+    assert State.WAITING in made.states()
+    assert made.reports("transaction.aborted") == []
+
+
+def test_after_an_announcement_no_transaction_is_open() -> None:
+    made = world(exactly_once=True)
+    idle_ms: list[int] = []
+
+    def announced() -> None:
+        delivery, source = made.worker.delivery, made.worker.source
+        assert source is not None
+        assert delivery.announce(source, made.worker.output.entries([intent(second())]), lambda _: True)
+        idle_ms.append(delivery.idle_ms(1000))
+
+    made.run(made.assign(0), announced)
+    assert idle_ms == [1000]
+
+
+def test_a_member_that_has_lost_everything_announces_nothing() -> None:
+    made = world(exactly_once=True)
+    made.run(made.assign(0), lambda: made.lose(0))
+    delivery, source = made.worker.delivery, made.worker.source
+    assert source is not None
+    with pytest.raises(AbortedError, match="none of its partitions"):
+        delivery.announce(source, made.worker.output.entries([intent(second())]), lambda _: True)
 
 
 def test_a_stream_without_deployments_begins_with_the_bundle_of_its_settings() -> None:
@@ -126,7 +114,7 @@ def test_a_new_owner_follows_what_the_old_one_has_activated() -> None:
     wanted = intent(second(), len(made.deployments))
     made.deployments += [wanted, activation(wanted, 0, 2)]
     load(made)
-    made.run(made.assign(0, 1), made.batch(*((0, offset, value(offset)) for offset in range(4)), (1, 5, value(5))))
+    made.run(made.assign(0, 1), made.batch(*((0, offset, lead(offset)) for offset in range(4)), (1, 5, lead(5))))
     assert versions(made) == {(0, 0): FIRST, (0, 1): FIRST, (0, 2): SECOND, (0, 3): SECOND, (1, 5): SECOND}
     assert activations(made) == [(1, 5, SECOND)]
 
@@ -219,7 +207,7 @@ def test_a_batch_over_more_bundles_than_are_kept_is_scored_by_as_many_as_there_a
         made.recipes[recipe_there.model.bundle.sha256] = recipe_there
         wanted = intent(recipe_there, len(made.deployments))
         made.deployments += [wanted, activation(wanted, 0, offset), activation(wanted, 1, 0)]
-    made.run(made.assign(0, 1), made.batch(*((0, each, value(each)) for each in offsets), (1, 7, value(7))))
+    made.run(made.assign(0, 1), made.batch(*((0, each, lead(each)) for each in offsets), (1, 7, lead(7))))
     assert versions(made) == {**{(0, each): str(each + 1) for each in offsets}, (1, 7): str(len(offsets))}
     assert activations(made) == []
     assert made.committed == {0: len(offsets), 1: 8}
@@ -251,17 +239,34 @@ def test_an_aborted_transaction_takes_no_activation_with_it() -> None:
     assert record_decoder(recipe().writer)(made.scored[-1].outbound.values[0], PREFIX_BYTES)["model_version"] == SECOND
 
 
+def test_what_was_scored_in_an_aborted_transaction_is_held_against_no_deployment_since() -> None:
+    made = world(exactly_once=True)
+    aborted = (made.leads(1), lambda: made.commits_fail.append(AbortedError("once")), made.idle(150))
+    made.run(made.assign(0), made.leads(0), made.idle(150), *aborted, lambda: deploy(made) and None, made.leads(1))
+    assert activations(made) == [(0, 1, SECOND)]
+
+
+def test_told_to_stop_while_a_suspect_record_is_tried_nothing_behind_it_is_published() -> None:
+    made = world()
+    wanted = intent(second(), len(made.deployments))
+    made.deployments += [wanted, activation(wanted, 0, 2)]
+    load(made)
+
+    class Stopped(Sandbox):
+        def score(self, *_: object) -> Death:
+            made.stop.set()
+            return Death(End.DIED, False, "SIGSEGV")
+
+    made.worker.suspects.sandbox = Stopped(frozenset())
+    made.run(made.assign(0), lambda: made.worker.suspects.until.update({0: 2}), made.leads(0, 1, 2, 3))
+    assert (made.published, made.committed) == ([], {})
+
+
 def test_the_metrics_and_the_log_name_the_bundle_that_serves() -> None:
     made = world()
     made.run(made.assign(0), made.leads(0), lambda: deploy(made) and None, made.leads(1))
     assert [entry[1] for entry in made.log if entry[0] == "serving"] == ["lead/1", "lead/2"]
     assert [each["model"] for each in made.reports("stream.serving")] == ["lead/1", "lead/2"]
-
-
-def value(number: int) -> bytes:
-    from tests.unit.services.samples import lead
-
-    return lead(number)
 
 
 def test_a_topic_that_was_made_anew_under_a_worker_is_left_to_a_new_process() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,14 @@ def batch(*values: bytes | None, first: int = 0, partition: int = 0) -> RecordBa
     n = len(values)
     offsets = np.arange(first, first + n)
     columns = np.full(n, partition, np.int32), offsets, np.full(n, BASE_MS, np.int64)
-    return RecordBatch("events.new-lead", *columns, list(values), [b"k"] * n, [None] * n, Closed.IDLE)
+    return RecordBatch(
+        "events.new-lead",
+        *columns,
+        list(values),
+        [b"k"] * n,
+        [[("traceparent", b"%d" % at)] for at in range(n)],
+        Closed.IDLE,
+    )
 
 
 def suspects(hand: Hand, deaths: int = 2) -> tuple[Suspects, list[tuple[str, Mapping[str, Any]]]]:
@@ -72,6 +79,7 @@ def same(found: Scored | None, wanted: Scored) -> bool:
         found.outbound.rows.tolist() == wanted.outbound.rows.tolist()
         and found.outbound.values == wanted.outbound.values
         and found.outbound.keys == wanted.outbound.keys
+        and found.outbound.headers == wanted.outbound.headers
         and found.rejections == wanted.rejections
         and found.tombstones == wanted.tombstones
     )
@@ -113,12 +121,14 @@ def test_suspects_that_do_no_harm_are_scored_as_one_batch() -> None:
     assert [event for event, _ in told] == ["partition.suspect"]
 
 
+@pytest.mark.parametrize("trace", [False, True])
 @pytest.mark.parametrize("end", End)
-def test_a_batch_scored_record_by_record_is_what_it_is_as_a_whole(end: End) -> None:
+def test_a_batch_scored_record_by_record_is_what_it_is_as_a_whole(end: End, trace: bool) -> None:
     rows = batch(lead(0), BAD, None, lead(1), b"x", lead(2), lead(3))
     made, _ = suspects(hand := Hand({6: deque([Death(End.OUTSIDE, False, "SIGKILL")])}, Death(end, False, "")))
-    wanted = score_batch(rows, split_frames(rows.values, 1 << 20), SCHEMAS, recipe(), 5)
-    assert same(made.score(rows, SCHEMAS, recipe(), 5, going_on), wanted)
+    with_trace = replace(recipe(), trace=trace)
+    wanted = score_batch(rows, split_frames(rows.values, 1 << 20), SCHEMAS, with_trace, 5)
+    assert same(made.score(rows, SCHEMAS, with_trace, 5, going_on), wanted)
     assert len(hand.asked) == 1 + 7 + 1
 
 

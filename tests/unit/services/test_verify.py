@@ -16,7 +16,7 @@ from scorer.core.verdicts import Cause, Level
 from scorer.services.patience import StoppedError
 from tests.unit.core.graphs import graph
 from tests.unit.services.redrive_world import LETTERS, OUTPUT, SOURCE
-from tests.unit.services.samples import BAD, BASE_MS, lead, recipe
+from tests.unit.services.samples import BAD, BASE_MS, LATE_ID, lead, recipe
 from tests.unit.services.verify_world import identity, scored
 
 OTHER = Identity("lead", "0", "0" * 64)
@@ -56,11 +56,13 @@ def test_repeats_and_records_that_are_none_of_it_are_counted_apart() -> None:
     it.score([(0, 1), (1, 1)], now_ms=99)
     it.publish(b"k", b"no prediction")
     it.publish(b"k", None)
+    it.score([(0, 2)])
+    it.change((0, 5), source_topic="events.other", prediction_id="lead/1/events.other/0/2")
     it.live = replace(it.live, origin=replace(it.live.origin, lane="spring"))
     it.score([(0, 1)])
     found = it.verify()
     assert (found.levels, found.repeats) == ({Level.EQUAL: 6}, 2)
-    assert found.skipped == {"no_prediction": 1, "erasure": 1, "other_lane": 1}
+    assert found.skipped == {"no_prediction": 1, "erasure": 1, "other_lane": 1, "other_topic": 1}
     assert it.verify(lane="spring").events == {"prediction": 1, "missing": 5}
 
 
@@ -110,6 +112,8 @@ def test_a_prediction_of_an_event_that_never_was_is_forged_or_of_an_earlier_topi
     )
     it.activate(identity(it.live), 0, 0, topic_id="before")
     assert it.verify().causes[Cause.RECREATED] == 1
+    it.change((0, 0), prediction_id=f"lead/1/{SOURCE}/0/51")
+    assert it.verify().causes[Cause.FORGED] == 1, "whatever topic it was of, its id is not made of its place"
 
 
 def test_a_prediction_at_an_offset_without_a_record_is_forged() -> None:
@@ -136,6 +140,31 @@ def test_a_changed_event_is_not_scored_again_and_is_not_missing() -> None:
     found = it.verify()
     assert (found.causes, found.levels[Level.UNCHECKED]) == ({Cause.EVENT: 1}, 1)
     assert found.events == {"prediction": 6}
+
+
+def test_events_that_nearly_all_differ_in_bytes_and_time_are_those_of_another_topic() -> None:
+    it = scored(12)
+    for place, old in it.world.logs[SOURCE].items():
+        it.world.logs[SOURCE][place] = Stored(old.key, lead(30 + place[1]), [], old.timestamp + 1)
+    found = it.verify()
+    assert (found.causes, found.clean) == ({Cause.RECREATED: 24}, True)
+
+
+def test_an_event_that_is_rejected_now_is_not_missing_and_its_prediction_says_why() -> None:
+    it = scored(2)
+    it.event((0, 2), lead(7, LATE_ID))  # the registry does not know the schema any more
+    it.score([(0, 2)])
+    found = it.verify()
+    assert (found.events, found.causes) == ({"prediction": 5}, {Cause.SCHEMA: 1})
+    assert found.examples[Cause.SCHEMA][0].verdict.why == "its event is rejected now: unknown_schema"
+
+
+def test_of_two_predictions_of_one_id_the_one_that_nothing_explains_is_forged() -> None:
+    it = scored(2)
+    it.score([(0, 0)])
+    it.change((0, 2), score=0.9)
+    found = it.verify()
+    assert (found.events, found.causes) == ({"prediction": 4}, {Cause.FORGED: 1})
 
 
 def test_a_bundle_that_is_not_to_be_had_leaves_its_predictions_unchecked() -> None:

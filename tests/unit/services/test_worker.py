@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from scorer.core.errors import ConfigError, TransientError
+from scorer.core.records import RecordBatch, Scored
+from scorer.core.sandbox import UNFINISHED_MIN, Death
 from scorer.core.state import State
+from tests.unit.services.redrive_world import Sandbox
 from tests.unit.services.samples import BAD, EVENT_TEXT, LATE_ID, lead
 from tests.unit.services.surroundings import World
 
@@ -141,6 +144,27 @@ def test_metrics_count_a_prediction_that_is_too_large_as_rejected() -> None:
     (scored,) = world.scored
     assert scored.outbound.rows.tolist() == [0, 2]
     assert [(each.row, each.reason) for each in scored.rejections] == [(1, "prediction_too_large")]
+
+
+def test_records_that_starts_before_came_to_no_good_end_over_are_scored_in_the_sandbox() -> None:
+    world = World(unfinished={0: UNFINISHED_MIN})
+    sandbox = world.worker.suspects.sandbox = Sandbox(frozenset({1}))
+    world.run(world.assign(0), world.leads(0, 1), world.leads(2))
+    assert sandbox.scored == [0, 2]
+    assert world.published == [((0, 1), "letter"), ((0, 0), "prediction"), ((0, 2), "prediction")]
+
+
+def test_the_group_keeps_us_while_suspect_records_are_tried_one_by_one() -> None:
+    world = World(unfinished={0: UNFINISHED_MIN})
+
+    class Slow(Sandbox):
+        def score(self, batch: RecordBatch, *others: Any) -> Scored | Death:
+            world.advance(200)
+            return super().score(batch, *others)
+
+    world.worker.suspects.sandbox = Slow(frozenset({4}))
+    world.run(world.assign(0), world.leads(*range(10)))
+    assert len(world.times("hold")) >= 10
 
 
 def test_offsets_are_committed_by_time_not_by_batch() -> None:

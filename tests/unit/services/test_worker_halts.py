@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scorer.core.errors import HaltError
+from scorer.core.errors import HaltError, RefusedError
 from scorer.core.floods import FloodLimit
 from scorer.core.state import State
 from scorer.services.limits import Limits
@@ -22,6 +22,13 @@ def test_a_flood_of_predictions_that_are_too_large_halts_the_stream() -> None:
     assert State.HALTED in world.states()
     assert len(world.letters) <= 12
     assert "prediction_too_large" in next(entry[2] for entry in world.log if entry[:2] == ("state", State.HALTED))
+
+
+def test_predictions_that_are_too_large_count_once_for_the_share_that_is_a_flood() -> None:
+    world = World(limits=FLOOD, too_large=frozenset(at for at in range(100) if at % 5 < 3))
+    world.at(5000, world.stop.set)
+    world.run(world.assign(0), *(world.leads(*range(at, at + 5)) for at in range(0, 100, 5)))
+    assert "6 of the latest 10 records" in next(entry[2] for entry in world.log if entry[:2] == ("state", State.HALTED))
 
 
 def flooded() -> World:
@@ -82,6 +89,20 @@ def test_a_lost_range_halts_the_stream_and_keeps_what_is_confirmed() -> None:
     assert ("state", State.HALTED, "events.new-lead/0: offsets 5 to 9 are gone") in world.log
     assert world.committed == {0: 1}
     assert len(world.steps) == 1
+
+
+def test_a_right_that_is_denied_halts_the_stream_and_keeps_what_is_confirmed() -> None:
+    world = World()
+    world.at(20_000, world.stop.set)
+
+    def denied() -> None:
+        world.failure = RefusedError("Kafka denies this user Write on topic predictions")
+
+    world.worker.reached = lambda place: denied() if (place, len(world.deliveries)) == ("produced", 2) else None
+    world.run(world.assign(0), world.leads(0), world.idle(10), world.leads(1), world.leads(2))
+    assert world.states()[-2:] == [State.HALTED, State.STOPPING]
+    assert world.committed == {0: 1}
+    assert world.reports("drain.incomplete")[0]["batches"] == 1
 
 
 def test_a_second_reason_to_halt_replaces_the_first_for_health_checks() -> None:

@@ -123,6 +123,20 @@ def test_a_batch_whose_partitions_are_all_gone_is_not_published_at_all() -> None
     assert world.committed == {}
 
 
+@pytest.mark.parametrize("exactly_once", [False, True])
+def test_a_batch_whose_partitions_all_go_while_it_waits_for_deliveries_comes_to_nothing(exactly_once: bool) -> None:
+    world = World(silent=True, exactly_once=exactly_once)
+
+    def answered_and_revoked() -> None:
+        world.silent = False
+        world.revoke(0)
+
+    world.holds.append(answered_and_revoked)
+    world.run(world.assign(0), *(world.leads(at) for at in range(3)), world.idle(200), world.assign(0), world.leads(2))
+    assert world.published == [((0, at), "prediction") for at in range(3)]
+    assert world.committed == {0: 3}
+
+
 def test_a_partition_that_is_given_to_us_while_waiting_does_not_disturb_the_batch() -> None:
     world = World()
     world.at(3000, lambda: world.texts.update({LATE_ID: EVENT_TEXT}))
