@@ -32,6 +32,12 @@ def test_a_url_of_another_database_is_refused_with_what_there_is(capsys: pytest.
     assert "sqlite:///PATH or postgresql://HOST:PORT/DATABASE" in capsys.readouterr().err
 
 
+def test_a_database_url_that_is_wrong_is_refused_with_what_to_write() -> None:
+    for url in ("", "scores.db", "mysql://h/d", "sqlite://", "postgresql://h/d?password=p"):
+        with pytest.raises(ConfigError, match=r"sink\.sql\.url"):
+            open_engine(Access(url))
+
+
 def test_a_missing_driver_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(ConfigError, match=r"pip install '\.\[postgres\]'"):

@@ -294,9 +294,3 @@ def test_tables_of_a_lane_are_held_against_its_replay_alone_whatever_was_noted_b
 def _totals(tables: Completeness) -> tuple[int, ...]:
     found = tables.totals()
     return found.events, found.scored, found.rejected, found.missing, found.waiting
-
-
-def test_a_database_url_that_is_wrong_is_refused_with_what_to_write() -> None:
-    for url in ("", "scores.db", "mysql://h/d", "sqlite://", "postgresql://h/d?password=p"):
-        with pytest.raises(ConfigError, match=r"sink\.sql\.url"):
-            open_engine(Access(url))

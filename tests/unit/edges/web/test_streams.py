@@ -16,7 +16,7 @@ from scorer.edges.web import streams as module
 from scorer.edges.web.live import Bounds, LiveKind
 from scorer.edges.web.protocol import TAKE_OVER
 from scorer.edges.web.streams import StreamLimits, StreamResponse, Streams
-from tests.unit.edges.web.test_live import KIND, answer, erasure, reading
+from tests.unit.edges.web.live_world import KIND, answer, erasure, reading
 
 
 class Gateway:
