@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.imports import imports, reached
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("scorer", "tests", "bench", "training")
 FILE_LINES_MAX = 300
@@ -63,17 +65,6 @@ def sources(root: Path, *folders: str) -> Iterator[tuple[str, ast.Module, str]]:
         for path in sorted((root / folder).rglob("*.py")):
             text = path.read_text()
             yield path.relative_to(root).as_posix(), ast.parse(text), text
-
-
-def imports(tree: ast.AST) -> Iterator[str]:
-    """Every module that a tree may import, wherever in it; `from a import b` may mean a.b."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "a relative import"
-            assert node.module is not None
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def arrows_back(root: Path) -> list[str]:
@@ -261,3 +252,20 @@ def test_a_breach_of_the_rule_is_found(rule: Rule, path: str, text: str, tmp_pat
     (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / path).write_text(text)
     assert len(rule(tmp_path)) >= 1
+
+
+def test_what_a_module_reaches_is_followed_through_functions_and_packages_and_no_further(tmp_path: Path) -> None:
+    texts = {
+        "p/__init__": "",
+        "p/start": "def f():\n    from p.inner import within",
+        "p/inner/__init__": "from p.inner import within",
+        "p/inner/within": "import p.third, json",
+        "p/third": "from p import start",
+        "p/other": "import p.start",
+    }
+    for name, text in texts.items():
+        path = tmp_path / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    names = [path.stem for path in reached(tmp_path, "p", ["p.start"])]
+    assert names == ["within", "start", "third"]

@@ -19,6 +19,7 @@ from typing import Any
 import confluent_kafka
 
 from scorer.local.kafka import VERSION
+from tests.harness.imports import reached
 from tests.harness.topics import ROOT
 
 
@@ -86,9 +87,9 @@ def versions() -> str:
     )
 
 
-def source() -> str:
-    """Twelve digits that stand for the sources of what was tested: scorer/ without local/, which starts Kafka."""
+def source(root: Path = ROOT) -> str:
+    """Twelve digits that stand for the sources of what was tested: all that `scorer worker` and `replay` may import."""
     digest = hashlib.sha256()
-    for path in sorted({*(ROOT / "scorer").rglob("*.py")} - {*(ROOT / "scorer" / "local").rglob("*.py")}):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in reached(root, "scorer", ("scorer.cli.worker", "scorer.cli.replay")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]

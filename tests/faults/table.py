@@ -21,9 +21,9 @@ faults that were proved to have hit. "Double" are records that a read_committed 
 allowed for exactly_once, and for at_least_once each has to have the same id and score. "Recovery" is the longest time
 from a fault, or from its end where it lasts, until every partition gave predictions again. "Longest gap" is the longest
 time for which some partition gave a reader nothing while load was on, the fault itself included. M1 to M8 are known
-bugs, put into the workers one at a time: a table that they pass would prove nothing. "Sources" are a digest of scorer/
-without local/. T29, credentials and rights that go wrong, needs brokers of its own and stands in
-tests/integration/test_secure_kafka.py and test_secure_rights.py.
+bugs, put into the workers one at a time: a table that they pass would prove nothing. "Sources" are a digest of what
+`scorer worker` and `scorer replay` import. T29, credentials and rights that go wrong, needs brokers of its own and
+stands in tests/integration/test_secure_kafka.py and test_secure_rights.py.
 """
 COLUMNS = (
     *("test", "what", "delivery", "hits", "records", "missing", "double", "aborted, unseen"),
