@@ -134,7 +134,8 @@ class StreamResponse:
         while not subscriber.ended:
             chunks = live.join(subscriber, since.positions) if live.epoch == since.epoch else []
             if live.epoch != since.epoch:
-                return  # made anew meanwhile: the client comes back
+                subscriber.end()  # made anew meanwhile: the client comes back
+                return
             if chunks is not None:
                 for at in range(0, len(chunks), PAGE_ROWS):
                     await self._send(subscriber, send, b"".join(chunks[at : at + PAGE_ROWS]))

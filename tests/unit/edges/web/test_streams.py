@@ -124,6 +124,27 @@ def test_a_reader_who_was_away_when_somebody_was_erased_is_told_of_it(
     asyncio.run(scenario())
 
 
+def test_a_reader_that_is_catching_up_when_the_topic_is_made_anew_is_sent_away_and_comes_back(gateway: Gateway) -> None:
+    ask = gateway.live.on_disk
+
+    async def made_anew_meanwhile(question: Callable[[StoreReader], Any]) -> Any:
+        page = await ask(question)
+        gateway.live.begin("e2", {0: 0, 1: 0}, anew=True)
+        return page
+
+    async def send(_: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+
+    async def scenario() -> None:
+        gateway.written(answer("a", 1, 0))
+        gateway.live.on_disk = made_anew_meanwhile
+        streams = Streams(StreamLimits(10, 100, 10.0, 100.0))
+        response = StreamResponse(streams, gateway.live, None, str(Mark("e1", {})), 0, lambda: True)
+        await asyncio.wait_for(response({"type": "http"}, asyncio.Event().wait, send), 5)  # type: ignore[arg-type]
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("stuck_at", ["http.response.start", "prediction", "the end"])
 def test_a_client_that_does_not_read_is_cut_off_wherever_its_stream_is(
     gateway: Gateway, stuck_at: str, monkeypatch: pytest.MonkeyPatch
