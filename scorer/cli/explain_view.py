@@ -43,11 +43,12 @@ def explanation_document(found: Explanation, *, payload: bool) -> dict[str, Any]
         document["outputs"] = {name: shown(value) for name, value in found.inside.outputs.items()}
         document["rules"] = _rules(found)
         document["defaults"] = [
-            {"input": each.input, "field": each.field, "why": each.why, "value": each.value} for each in found.defaults
+            {"input": each.input, "field": each.field, "why": each.why, "value": shown(each.value)}
+            for each in found.defaults
         ]
         if payload:
             document["tensors"] = {
-                name: {"type": found.inside.dtypes[name], "values": value}
+                name: {"type": found.inside.dtypes[name], "values": shown(value)}
                 for name, value in found.inside.tensors.items()
             }
     return document
@@ -203,9 +204,9 @@ def _rules(found: Explanation) -> list[dict[str, Any]]:
         {
             "field": rule.field,
             "of": rule.of,
-            "number": fields[rule.of],
+            "number": shown(fields[rule.of]),
             "label": fields[rule.field],
-            "bins": [list(bound) for bound in rule.bins],
+            "bins": shown(rule.bins),
         }
         for rule in found.recipe.model.contract.outputs
         if rule.of

@@ -214,6 +214,10 @@ def _hex_lines(value: bytes, first: int) -> Iterator[str]:
 
 def shown(value: Any) -> Any:
     """A value as JSON has it: bytes as text where they are any, else in hex; a number that JSON lacks as a word."""
+    if isinstance(value, (list, tuple)):
+        return [shown(each) for each in value]
+    if isinstance(value, dict):
+        return {name: shown(each) for name, each in value.items()}
     if isinstance(value, bytes):
         try:
             return value.decode()

@@ -1,0 +1,43 @@
+"""What `scorer explain` prints."""
+
+from __future__ import annotations
+
+import json
+from math import inf, nan
+
+from scorer.cli.explain_view import explanation_document, explanation_lines
+from scorer.cli.explain_wiring import Explanation, Id
+from scorer.core.explanation import Default, Inside
+
+FOUND = Explanation(
+    id=Id("lead/1/events/0/7", "lead", "1", "events", (0, 7)),
+    stream="lead",
+    lane="live",
+    output="predictions",
+    event=None,
+    absent="it is gone",
+    schema_id=None,
+    dissection=None,
+    undecoded="",
+    live=None,
+    intent=None,
+    bundle=None,
+    recipe="nothing names its bundle",
+    defaults=[Default("x", "age", "absent", nan)],
+    inside=Inside({"x": [nan, 1.5], "y": [[inf]]}, {"x": "float", "y": "double"}, {"score": [0.5, -inf]}, ""),
+    again=None,
+    published=None,
+    looked=0,
+    verdict=None,
+)
+
+
+def test_an_explanation_is_json_though_the_model_saw_no_number_and_gave_none() -> None:
+    document = explanation_document(FOUND, payload=True)
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert document["tensors"] == {
+        "x": {"type": "float", "values": ["nan", 1.5]},
+        "y": {"type": "double", "values": [["inf"]]},
+    }
+    assert (document["outputs"], document["defaults"][0]["value"]) == ({"score": [0.5, "-inf"]}, "nan")
+    assert 'default      x: age is absent, the model sees "nan"' in list(explanation_lines(document))
