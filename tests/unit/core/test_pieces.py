@@ -137,6 +137,12 @@ def test_a_time_after_which_there_is_nothing_is_an_empty_range_and_never_the_who
     assert piece_of(Asked(until_ms=5), {0: (3, 9)}, None, {0: NONE_AFTER}).ranges == {0: (3, 9)}
 
 
+def test_what_comes_in_after_the_ends_were_read_is_not_in_a_range_though_the_broker_names_it() -> None:
+    extents = {0: (3, 9)}
+    assert piece_of(Asked(until_ms=5), extents, None, {0: 12}).ranges == {0: (3, 9)}
+    assert piece_of(Asked(since_ms=5), extents, {0: 12}).ranges == {0: (9, 9)}
+
+
 def test_a_range_and_a_time_begin_with_what_they_name_first_and_end_before_what_they_name_last() -> None:
     piece = Piece({0: (3, 5)}, since_ms=1, until_ms=4)
     assert [piece.means(0, offset, 1) for offset in (2, 3, 4, 5)] == [False, True, True, False]
