@@ -52,6 +52,25 @@ def test_what_has_expired_is_told_from_what_is_there(cluster: Cluster, topics: T
     cluster.send(topic, b"0", b"1", b"2", None)
     found = topics.without_event(topic, [(0, 0, 4)], {0: (2, 4)}, everything)
     assert found == [((0, 0, 2), EXPIRED), ((0, 3, 4), TOMBSTONE)]
+    assert topics.without_event(topic, [(0, 0, 1)], {0: (2, 4)}, everything) == [((0, 0, 1), EXPIRED)]
+
+
+def test_no_more_offsets_are_looked_up_than_was_allowed(
+    cluster: Cluster, topics: TopicExtents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = cluster.topic()
+    cluster.send(topic, None, b"1", None, None, None)
+    monkeypatch.setattr(extents, "OFFSETS_MAX", 2)
+    found = topics.without_event(topic, [(0, 0, 1), (0, 2, 5)], {0: (0, 5)}, everything)
+    assert found == [((0, 0, 1), TOMBSTONE), ((0, 2, 3), TOMBSTONE)]
+
+
+def test_a_time_stands_for_the_first_record_that_is_not_older_else_for_the_end(
+    topics: TopicExtents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topics, "extents", lambda _: {0: (0, 5), 1: (2, 7)}, raising=False)
+    monkeypatch.setattr(topics, "at_time", lambda *_: {0: 0, 1: -1}, raising=False)
+    assert topics.since("events", 1) == {0: 0, 1: 7}
 
 
 def test_what_a_replay_left_out_is_told_of_as_runs(cluster: Cluster, topics: TopicExtents) -> None:

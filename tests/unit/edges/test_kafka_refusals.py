@@ -55,6 +55,15 @@ def test_any_other_error_is_no_refusal() -> None:
     assert not is_shut(KafkaError(KafkaError._TRANSPORT, "Connection refused"))
 
 
+@pytest.mark.parametrize(
+    "code",
+    [KafkaError._TRANSPORT, KafkaError._MAX_POLL_EXCEEDED, KafkaError.NOT_COORDINATOR, KafkaError._ALL_BROKERS_DOWN],
+)
+def test_what_the_client_gets_over_by_itself_is_no_failure_unless_it_is_fatal(code: int) -> None:
+    assert failure_of(KafkaError(code), "t") is None
+    assert isinstance(failure_of(KafkaError(code, "no more", fatal=True), "t"), TransientError)
+
+
 def test_a_broker_that_refuses_our_certificate_has_shut_us_out_though_the_client_calls_it_a_broken_connection() -> None:
     text = "ssl://h:1/1: Receive failed: error:0A000416:SSL routines::ssl/tls alert certificate unknown"
     assert is_shut(KafkaError(KafkaError._TRANSPORT, text))
