@@ -52,12 +52,14 @@ def test_two_sinks_that_meet_a_new_field_at_once_both_write_it(postgres: Server,
 def test_a_column_that_holds_more_than_is_needed_is_kept(tmp_path: Path) -> None:
     engine = open_engine(Access(f"sqlite:///{tmp_path}/scores.db"))
     with engine.begin() as connection:
-        connection.execute(sa.text("CREATE TABLE t (lead_id text PRIMARY KEY, score double precision)"))
-    with closing(SqlSink(engine, Names("t"), SOURCES["lead"], layout(schema_of("lead").root, "lead_id"))) as sink:
+        columns = "customer_id text, item_rank bigint, score double, PRIMARY KEY (customer_id, item_rank)"
+        connection.execute(sa.text(f"CREATE TABLE t_items ({columns})"))
+    with closing(SqlSink(engine, Names("t"), SOURCES["login"], layout(schema_of("login").root, "customer_id"))) as sink:
         sink.prepare()
-        sink.write(load("lead", [prediction("lead", 1, score=0.25)]))
+        sink.write(load("login", [prediction("login", 1)]))
     with connected(engine) as connection:
-        assert connection.execute(sa.text("SELECT lead_id, score FROM t")).all() == [("entity-1", 0.25)]
+        found = connection.execute(sa.text("SELECT product_code, score FROM t_items ORDER BY item_rank")).all()
+    assert found == [("P0", 1.5), ("P1", 0.5), ("P2", -0.5)]
 
 
 def test_a_field_whose_table_would_be_another_one_of_the_sinks_is_refused(tmp_path: Path) -> None:
