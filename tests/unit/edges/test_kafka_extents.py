@@ -9,7 +9,7 @@ import pytest
 
 from scorer.core.errors import TransientError
 from scorer.edges.kafka import extents
-from scorer.edges.kafka.extents import EXPIRED, NOT_REPLAYED, TOMBSTONE, TopicExtents
+from scorer.edges.kafka.extents import EXPIRED, NEAR_MAX, NOT_REPLAYED, TOMBSTONE, TopicExtents, _together
 from tests.unit.edges.mock_cluster import Cluster
 
 GAPS = 600
@@ -38,6 +38,12 @@ def test_hundreds_of_gaps_of_one_offset_take_no_time_for_each(cluster: Cluster, 
     found = topics.without_event(topic, asked, {0: (0, 2 * GAPS)}, everything)
     assert time.monotonic() - began_s < 10
     assert found == [(span, TOMBSTONE) for span in asked]
+
+
+def test_gaps_of_one_partition_are_read_in_one_pass_unless_they_are_far_apart() -> None:
+    near, far = (0, 3, 4), (0, 4 + NEAR_MAX + 1, 9_999)
+    assert list(_together([(0, 1, 2), near, far, (1, 0, 1)])) == [[(0, 1, 2), near], [far], [(1, 0, 1)]]
+    assert list(_together([near, (0, 4 + NEAR_MAX, 9_999)])) == [[near, (0, 4 + NEAR_MAX, 9_999)]]
 
 
 def test_offsets_that_were_not_asked_for_are_not_told_of(cluster: Cluster, topics: TopicExtents) -> None:
