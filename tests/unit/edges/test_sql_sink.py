@@ -160,6 +160,7 @@ def test_rows_and_position_are_written_together_or_not_at_all(
         patched.setattr("scorer.edges.sql.sink.store", fail)
         with pytest.raises(RuntimeError):
             sink.write(load("lead", [prediction("lead", 1)]))
+    assert sink._connection is None, "whatever state it is in, the next attempt has a new one"
     assert rows(engine, "SELECT count(*) FROM t_history") == [(0,)]
     sink.write(load("lead", [prediction("lead", 1)]))
     assert (rows(engine, "SELECT count(*) FROM t"), sink.positions(TOPIC)) == ([(1,)], {0: 1})
