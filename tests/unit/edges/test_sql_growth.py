@@ -73,3 +73,15 @@ def test_a_field_whose_table_would_be_another_one_of_the_sinks_is_refused(tmp_pa
         pytest.raises(ContractError, match="the field history needs a table t_history"),
     ):
         sink.prepare()
+
+
+def test_a_view_that_is_not_as_it_should_be_is_made_again_at_the_start(tmp_path: Path) -> None:
+    engine = open_engine(Access(f"sqlite:///{tmp_path}/scores.db"))
+    with closing(SqlSink(engine, Names("t"), SOURCES["lead"], layout(schema_of("lead").root, "lead_id"))) as sink:
+        sink.prepare()
+        with connected(engine) as connection:
+            connection.execute(sa.text("DROP VIEW t_stale"))
+            connection.execute(sa.text("CREATE VIEW t_stale AS SELECT 1 AS lead_id"))
+        sink.prepare()
+        with connected(engine) as connection:
+            assert connection.execute(sa.text("SELECT lead_id FROM t_stale")).all() == []

@@ -60,3 +60,15 @@ def test_a_stage_is_kept_without_what_databases_do_not_take(tmp_path: Path) -> N
         sink.write(Load("letters", {0: 0}, {0: 1}, refused=[Refused(0, 4, 0, "dec\0ode", "malformed")]))
     with connected(engine) as connection:
         assert connection.execute(sa.text("SELECT stage, reason FROM t_rejected")).all() == [("decode", "malformed")]
+
+
+def test_an_event_that_was_rejected_and_then_scored_counts_as_scored_alone(tmp_path: Path) -> None:
+    engine = open_engine(Access(f"sqlite:///{tmp_path}/scores.db"))
+    wanted, source = layout(schema_of("lead").root, ENTITIES["lead"]), SOURCES["lead"]
+    with closing(SqlSink(engine, Names("t"), source, wanted)) as sink:
+        sink.prepare()
+        refused = [Refused(0, at, 0, "decode", "malformed") for at in (0, 1)]
+        sink.write(Load("letters", {0: 0}, {0: 2}, refused=refused))
+        sink.write(load("lead", [prediction("lead", 0, source_partition=0, source_offset=1)]))
+        found = Completeness(engine, Names("t"), source).totals()
+    assert (found.events, found.scored, found.rejected, found.missing) == (2, 1, 1, 0)
