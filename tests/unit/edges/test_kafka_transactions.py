@@ -3,6 +3,7 @@ producer, or the process. Over a client that fails as it is told; librdkafka's o
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -69,13 +70,15 @@ class World:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.fails: dict[str, list[KafkaError]] = defaultdict(list)
-        self.made = self.forgotten = 0
+        self.meanwhile: dict[str, Callable[[], None]] = defaultdict(lambda: lambda: None)
+        self.made = self.forgotten = self.purged = 0
         self.say: Callable[[str], None] = lambda _: None
-        """Of the latest client: a line of its log."""
+        self.err: Callable[[KafkaError], None] = lambda _: None
+        """Of the latest client: a line of its log, and an error that it tells of."""
 
-    def make(self, _: Any, __: Any, ___: Any, ____: Any, on_log: Callable[[str], None]) -> Any:
+    def make(self, *given: Any) -> Any:
+        *_, self.err, self.say = given
         self.made += 1
-        self.say = on_log
         client = SimpleNamespace(**{name: self._call(name) for name in CALLS})
         return SimpleNamespace(
             producer=client,
@@ -89,6 +92,8 @@ class World:
         def call(*_: Any) -> None:
             if name not in ("poll", "purge"):
                 self.calls.append(name.removesuffix("_transaction"))
+            self.purged += name == "purge"
+            self.meanwhile[name]()
             if self.fails[name]:
                 raise KafkaException(self.fails[name].pop(0))
 
@@ -170,7 +175,7 @@ def test_a_call_is_made_again_while_the_transaction_may_still_be_open_and_then_i
         own.commit({0: 2}, MEMBER)
     world.fails.clear()
     own.recover()
-    assert (world.made, world.calls.count("abort")) == (2, 0)
+    assert (world.made, world.purged, world.calls.count("abort")) == (2, 1, 0)
 
 
 def test_a_stop_waits_for_its_commit_no_longer_than_it_is_told(world: World, own: KafkaTransactions) -> None:
@@ -222,18 +227,56 @@ def test_a_young_fence_is_another_instances_and_its_id_is_never_taken_back(
     assert world.made == 1
 
 
-def test_a_request_for_an_epoch_that_was_not_answered_may_fence_us_once(
-    world: World, own: KafkaTransactions, monkeypatch: pytest.MonkeyPatch
+TIMED_OUT = KafkaError(KafkaError._TIMED_OUT, "nobody", False, True, False)
+
+
+@pytest.mark.parametrize("how", ["it failed", "the client asked twice", "long ago"])
+def test_a_request_for_an_epoch_that_was_not_answered_may_fence_us_once_for_a_while(
+    world: World, own: KafkaTransactions, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(own, "_timeout_s", 60.0)
-    world.fails["init_transactions"] = [KafkaError(KafkaError._TIMED_OUT, "nobody", False, True, False)]
-    with pytest.raises(TransientError, match="coordinator does not answer"):
-        own.begin()
+    if how == "the client asked twice":
+        world.meanwhile["init_transactions"] = lambda: world.say(DOUBT) if world.made == 1 else None
+    else:
+        world.fails["init_transactions"] = [TIMED_OUT]
+        with pytest.raises(TransientError, match="coordinator does not answer"):
+            own.begin()
+    before = world.made
     world.fails["begin_transaction"] = [FENCE] * 2
-    with pytest.raises(AbortedError):
-        own.begin()
+    if how == "long ago":
+        monkeypatch.setattr(edge, "STRAY_S_MAX", 0.0)
+    else:
+        with pytest.raises(AbortedError):
+            own.begin()
+        assert world.made == (1 if before == 0 else before + 1), "that doubt is of the epoch and costs no producer"
     with pytest.raises(FencedError):
         own.begin()
+
+
+@pytest.mark.parametrize(
+    ("error", "renewed"),
+    [(TIMED_OUT, True), (KafkaError(KafkaError._TRANSPORT, "", False, True), True), (PASSING, False)],
+)
+def test_a_call_that_was_made_again_without_an_answer_costs_the_producer_once_it_is_committed(
+    world: World, own: KafkaTransactions, error: KafkaError, renewed: bool
+) -> None:
+    own.begin()
+    world.fails["commit_transaction"] = [error]
+    own.commit({0: 1}, MEMBER)
+    own.begin()
+    assert world.made == 1 + renewed
+
+
+@pytest.mark.parametrize("how", ["slow", "told"])
+def test_a_call_that_the_client_may_have_sent_twice_costs_the_producer(
+    world: World, own: KafkaTransactions, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(edge, "RETRIED_S", 0.05 if how == "slow" else 60.0)
+    own.begin()
+    world.meanwhile["commit_transaction"] = lambda: time.sleep(0.1) if how == "slow" else world.err(TIMED_OUT)
+    own.commit({0: 1}, MEMBER)
+    own.begin()
+    assert world.made == 2
 
 
 def test_a_right_that_is_missing_is_said_at_once(world: World, own: KafkaTransactions) -> None:
