@@ -17,7 +17,7 @@ from scorer.edges.web import streams as module
 from scorer.edges.web.live import Bounds, LiveKind
 from scorer.edges.web.protocol import TAKE_OVER
 from scorer.edges.web.streams import StreamLimits, StreamResponse, Streams
-from tests.unit.edges.web.live_world import KIND, answer, erasure, reading, subscriber
+from tests.unit.edges.web.live_world import KIND, answer, erasure, reading
 
 
 class Gateway:
@@ -164,16 +164,6 @@ def test_a_reader_of_a_topic_that_was_made_anew_is_told_of_the_gap_and_gets_what
         assert told == [b'prediction {"x":1}']
 
     asyncio.run(scenario())
-
-
-def test_no_more_streams_are_open_at_a_time_than_there_may_be() -> None:
-    streams, one, other = Streams(StreamLimits(2, 1, 1.0, 1.0)), subscriber(), subscriber()
-    found = []
-    for each in (one, other):
-        streams.open(each, lambda: True)
-        found.append(streams.full)
-    streams.close(one)
-    assert [*found, streams.full] == [False, True, False]
 
 
 def test_an_idle_stream_beats_as_often_as_it_was_told_to_and_no_oftener(gateway: Gateway) -> None:
