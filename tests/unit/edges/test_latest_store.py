@@ -89,6 +89,17 @@ def test_positions_and_answers_are_there_again_after_a_restart(store: LatestStor
     again.close()
 
 
+def test_a_position_never_goes_back_and_what_the_topic_no_longer_held_at_first_is_lost_to_a_reader(
+    store: LatestStore, reader: StoreReader
+) -> None:
+    assert store.resume("ks", {0: 10}) == {0: 10}
+    assert reader.page("ks", None, Mark("e1", {0: 4}), 0, 10).lost == {0: 10}
+    assert reader.page("ks", None, Mark("e1", {0: 10}), 0, 10).lost is None
+    store.write([reading(answer("a", 2, 14))], 0)
+    store.write([reading(answer("a", 1, 12))], 0)
+    assert store.resume("ks", {0: 10}) == {0: 15}
+
+
 def test_a_topic_that_was_made_anew_voids_all_that_is_kept_of_it(store: LatestStore, reader: StoreReader) -> None:
     store.write([reading(answer("a", 1, 5))], 0)
     assert not store.begin(KIND, "e2")
