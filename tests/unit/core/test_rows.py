@@ -61,7 +61,9 @@ def test_a_letters_time_is_one_that_a_table_holds(stamp: int, kept: int) -> None
 
 AT = {"type": "long", "logicalType": "timestamp-millis"}
 ITEM = {"type": "record", "name": "Item", "fields": [{"name": "code", "type": "string"}]}
-FIELDS = [{"name": name, "type": ["null", kinds[0]]} for name, kinds in (*PROVENANCE.items(), ("who", ("string",)))]
+FIELDS: list[dict[str, Any]] = [
+    {"name": name, "type": ["null", kinds[0]]} for name, kinds in (*PROVENANCE.items(), ("who", ("string",)))
+]
 FIELDS += [{"name": "at", "type": ["null", AT]}, {"name": "items", "type": {"type": "array", "items": ITEM}}]
 SCHEMA = writer_schema(1, json.dumps({"type": "record", "name": "P", "fields": FIELDS}))
 USUAL: dict[str, Any] = {
