@@ -217,8 +217,9 @@ def test_a_reader_is_told_of_a_cut_from_the_first_answer_on_that_it_would_have_g
 
 
 def test_nothing_of_whom_was_erased_is_left_in_the_file(store: LatestStore, path: Path) -> None:
-    store.write([reading(replace(answer("a", 1, 0), body=b"whose-secret")), reading(answer("b", 2, 1))], 0)
-    store.write([reading(erasure("a", 2))], 0)
+    own = [replace(answer("a", number, number), body=b"whose-secret" * 100) for number in range(50)]
+    store.write([reading(*own, answer("b", 2, 50))], 0)
+    store.write([reading(erasure("a", 51))], 0)
     store.close()
     assert all(b"whose-secret" not in each.read_bytes() for each in path.parent.iterdir())
 
