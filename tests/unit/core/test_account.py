@@ -9,8 +9,19 @@ import pytest
 from scorer.core.account import STRANGERS_MIN, Account
 from scorer.core.deployments import Intent
 from scorer.core.lineage import Lineage
-from scorer.core.verdicts import ALARMING, Cause, Level, Verdict, judge
-from tests.unit.core.judged import ONE, OTHER_TIME, OURS, THEIRS, TWO, activation, published, rescored, verdict
+from scorer.core.verdicts import ALARMING, Cause, Event, Level, Verdict, judge
+from tests.unit.core.judged import (
+    ONE,
+    OTHER_TIME,
+    OURS,
+    THEIRS,
+    TWO,
+    activation,
+    published,
+    rescored,
+    standing,
+    verdict,
+)
 
 
 def test_many_strange_events_are_another_topic_and_few_are_changed_events() -> None:
@@ -29,6 +40,23 @@ def test_many_strange_events_are_another_topic_and_few_are_changed_events() -> N
     account.judged(published(), verdict(published()))
     account.close()
     assert account.causes == {Cause.EVENT: STRANGERS_MIN}
+
+
+def test_events_of_which_the_bytes_alone_are_others_are_changed_events_however_many_they_are() -> None:
+    account = Account()
+    for _ in range(2 * STRANGERS_MIN):
+        account.judged(published(), verdict(published(), event=Event("x", 5000)))
+    account.close()
+    assert account.causes == {Cause.EVENT: 2 * STRANGERS_MIN}
+    assert not account.clean
+
+
+def test_events_of_a_topic_that_is_known_to_be_another_are_not_counted_for_it_twice() -> None:
+    account, anew = Account(), standing(activation(ONE, 0, THEIRS))
+    for _ in range(2 * STRANGERS_MIN):
+        account.judged(published(), verdict(published(), event=OTHER_TIME, at=anew))
+    account.close()
+    assert account.causes == {Cause.RECREATED: 2 * STRANGERS_MIN}
 
 
 @pytest.mark.parametrize("cause", Cause)
@@ -62,3 +90,22 @@ def test_the_lineage_knows_every_incarnation_of_the_topic_and_whose_word_it_was(
     assert lineage.changes(2, 0, 10) == []
     assert lineage.intent_of(carried) == intent == lineage.intent_of(activation(ONE, 10))
     assert lineage.intent_for(TWO) is None
+
+
+def test_a_place_of_a_topic_that_was_restored_counts_as_the_topic_that_was_spoken_of_last_says() -> None:
+    lineage = Lineage("g.lead", OURS)
+    lineage.apply([activation(ONE, 0, "first"), activation(TWO, 0, THEIRS)])
+    assert lineage.at(2, 9) == activation(TWO, 0, THEIRS)
+    lineage.apply([activation(ONE, 5, "first")])
+    assert lineage.at(2, 9) == activation(ONE, 5, "first")
+    lineage.apply([activation(TWO, 8)])
+    assert lineage.at(2, 9) == activation(TWO, 8), "the topic as it is comes before all others"
+
+
+def test_of_two_intents_for_a_bundle_the_newer_one_says_where_it_is() -> None:
+    lineage = Lineage("g.lead", OURS)
+    older = Intent("g.lead", "lead", ONE, "place", "who", "why", 1, "events", number=3)
+    newer = replace(older, place="elsewhere", number=9)
+    lineage.apply([older, newer])
+    assert lineage.intent_for(ONE) == newer
+    assert lineage.intent_of(activation(ONE, 0)) == newer

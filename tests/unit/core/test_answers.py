@@ -42,6 +42,12 @@ def test_a_body_is_the_prediction_with_its_provenance_beside_it() -> None:
     assert "lead_id" not in body["provenance"]
 
 
+def test_an_answers_order_is_when_it_occurred_and_where_its_event_is() -> None:
+    times = {"occurred_at": 5, "source_timestamp": 6, "source_partition": 7, "source_offset": 8, "scored_at": 9}
+    (answer,) = read(lead_score("a", 1, **times)).answers
+    assert (answer.order, answer.scored_at) == ((5, 6, 7, 8), 9)
+
+
 def test_other_lanes_and_records_without_what_is_needed_are_skipped_and_counted() -> None:
     broken = lead_score("b", 2)
     del broken["source_offset"]

@@ -44,6 +44,8 @@ UNFIT: dict[str, tuple[Any, Any]] = {
     "a double beyond a nullable float": (["null", "float"], -1e300),
     "NaN into a double": ("double", float("nan")),
     "infinity into a float": ("float", float("inf")),
+    "infinity into a double": ("double", float("inf")),
+    "minus infinity into a nullable double": (["null", "double"], float("-inf")),
     "a symbol that the enum lacks": (ENUM, "C"),
     "a number into a map": ({"type": "map", "values": "int"}, 2),
     "a number into a plain null": ("null", 2),

@@ -20,22 +20,22 @@ from scorer.core.pieces import (
 )
 from scorer.core.records import Closed, RecordBatch
 
-LATENESS_MS = 10
+LATENESS_MS = 2
 PARTITIONS = range(3)
 
 topics = st.fixed_dictionaries(
-    {p: st.tuples(st.integers(0, 5), st.lists(st.integers(0, 100), max_size=20)) for p in PARTITIONS}
+    {p: st.tuples(st.integers(0, 5), st.lists(st.integers(0, 8), max_size=8)) for p in PARTITIONS}
 )
-"""Partition to its first offset, and the timestamps of its records."""
-moments = st.one_of(st.none(), st.integers(0, 110))
-ranges = st.tuples(st.integers(0, 30), st.integers(0, 30)).map(lambda pair: (min(pair), max(pair)))
+"""Partition to its first offset, and the timestamps of its records. All numbers are small, so that bounds are met."""
+moments = st.one_of(st.none(), st.integers(0, 10))
+ranges = st.tuples(st.integers(0, 14), st.integers(0, 14)).map(lambda pair: (min(pair), max(pair)))
 wishes = st.builds(
     Asked,
     moments,
     moments,
     st.just(LATENESS_MS),
     st.one_of(st.none(), st.dictionaries(st.sampled_from(PARTITIONS), ranges)),
-    st.one_of(st.none(), st.frozensets(st.tuples(st.sampled_from(PARTITIONS), st.integers(0, 30)), max_size=12)),
+    st.one_of(st.none(), st.frozensets(st.tuples(st.sampled_from(PARTITIONS), st.integers(0, 14)), max_size=12)),
 )
 
 Topic = dict[int, tuple[int, list[int]]]
@@ -118,7 +118,7 @@ def test_ranges_lie_in_the_topic_and_an_empty_one_is_a_position_in_it(topic: Top
     assert piece.offsets == sum(end - first for first, end in piece.ranges.values())
 
 
-@given(topics, wishes, st.dictionaries(st.sampled_from(PARTITIONS), st.integers(0, 40)))
+@given(topics, wishes, st.dictionaries(st.sampled_from(PARTITIONS), st.integers(0, 15)))
 def test_what_is_left_is_nothing_when_every_end_is_committed_and_all_before_anything_is(
     topic: Topic, asked: Asked, committed: dict[int, int]
 ) -> None:
@@ -135,6 +135,19 @@ def test_a_time_after_which_there_is_nothing_is_an_empty_range_and_never_the_who
     piece = piece_of(Asked(since_ms=5), {0: (3, 9), 1: (0, 4)}, {0: NONE_AFTER, 1: 2})
     assert piece.ranges == {0: (9, 9), 1: (2, 4)}
     assert piece_of(Asked(until_ms=5), {0: (3, 9)}, None, {0: NONE_AFTER}).ranges == {0: (3, 9)}
+
+
+def test_what_comes_in_after_the_ends_were_read_is_not_in_a_range_though_the_broker_names_it() -> None:
+    extents = {0: (3, 9)}
+    assert piece_of(Asked(until_ms=5), extents, None, {0: 12}).ranges == {0: (3, 9)}
+    assert piece_of(Asked(since_ms=5), extents, {0: 12}).ranges == {0: (9, 9)}
+
+
+def test_a_range_and_a_time_begin_with_what_they_name_first_and_end_before_what_they_name_last() -> None:
+    piece = Piece({0: (3, 5)}, since_ms=1, until_ms=4)
+    assert [piece.means(0, offset, 1) for offset in (2, 3, 4, 5)] == [False, True, True, False]
+    assert [piece.means(0, 3, timestamp_ms) for timestamp_ms in (0, 1, 3, 4)] == [False, True, True, False]
+    assert not piece.means(1, 3, 1)
 
 
 def test_a_partition_that_was_added_later_is_done_at_once() -> None:

@@ -28,6 +28,11 @@ def test_a_position_before_what_is_left_leaves_all_of_it_pending() -> None:
     assert (found.spans, found.pending) == ({}, 90)
 
 
+def test_what_is_pending_begins_with_the_range_where_the_group_is_before_it() -> None:
+    found = fixed(Asked(since_ms=5), {0: (10, 100)}, {0: 15}, {0: 20})
+    assert (found.spans, found.pending) == ({}, 80)
+
+
 def test_times_narrow_each_partition_by_what_the_broker_says() -> None:
     found = fixed(Asked(since_ms=5, until_ms=9), EXTENTS, {0: 95}, {0: 20, 1: 50, 2: 7}, {0: 99, 1: 50, 2: 7})
     assert found.spans == {0: (20, 95)}
@@ -43,6 +48,10 @@ def test_offsets_name_partitions_and_no_others_are_looked_at() -> None:
 def test_a_partition_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="no partition 3"):
         fixed(Asked(offsets={3: (0, 1)}), EXTENTS, {})
+
+
+def test_parts_that_fill_a_wave_exactly_are_worked_on_together() -> None:
+    assert waves([(0, (0, 5)), (1, (0, 5)), (2, (0, 1))], 10) == [[0, 1], [2]]
 
 
 stretches = st.tuples(st.integers(0, 50), st.integers(1, 60)).map(lambda pair: (pair[0], pair[0] + pair[1]))

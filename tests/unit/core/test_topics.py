@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from scorer.core.topics import Held, time_outs_in_order, weak_points
+from scorer.core.topics import HOUR_MS, Held, letters_kept, time_outs_in_order, weak_points
 
 SAFE = {
     "min.insync.replicas": "2",
@@ -62,6 +62,27 @@ def test_a_retention_below_the_recovery_time_is_named_with_both(policy: str) -> 
     assert "checks.recovery_h = 24" in text
 
 
+@pytest.mark.parametrize(("kept_h", "count"), [(0, 1), (23, 1), (24, 0)])
+def test_records_that_are_kept_for_the_recovery_time_exactly_are_kept_long_enough(kept_h: int, count: int) -> None:
+    assert len(found(source=changed(SOURCE, retention_ms=str(kept_h * HOUR_MS)))) == count
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({"retention.ms": "5"}, {"retention.ms": "5"}),
+        ({"retention.ms": "0", "cleanup.policy": "compact,delete"}, {"retention.ms": "0"}),
+        ({"retention.ms": "-1"}, {}),
+        ({"retention.ms": "5", "cleanup.policy": "compact"}, {}),
+        ({}, {}),
+    ],
+)
+def test_dead_letters_are_kept_as_long_as_their_records_and_by_the_brokers_default_where_those_are_for_ever(
+    settings: dict[str, str], kept: dict[str, str]
+) -> None:
+    assert letters_kept(settings) == kept
+
+
 @pytest.mark.parametrize("settings", [{"retention_ms": "-1"}, {"retention_ms": "1", "cleanup_policy": "compact"}])
 def test_a_topic_that_keeps_its_records_for_ever_is_long_enough_and_needs_no_dead_letters_for_ever(
     settings: dict[str, str],
@@ -89,7 +110,13 @@ def test_a_compacted_dead_letter_topic_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"retention_ms": "604800000"}, {"retention_bytes": "1000000"}, {"cleanup_policy": "compact"}]
+    "settings",
+    [
+        {"retention_ms": "604800000"},
+        {"retention_ms": "0"},
+        {"retention_bytes": "1000000"},
+        {"cleanup_policy": "compact"},
+    ],
 )
 def test_a_history_of_deployments_that_is_not_kept_for_ever_is_named(settings: dict[str, str]) -> None:
     (text,) = found(deployments=changed(DEPLOYMENTS, **settings))
@@ -97,5 +124,5 @@ def test_a_history_of_deployments_that_is_not_kept_for_ever_is_named(settings: d
 
 
 def test_a_transaction_may_not_outlast_what_the_broker_allows() -> None:
-    assert time_outs_in_order(10_000, 900_000) == []
+    assert time_outs_in_order(10_000, 900_000) == time_outs_in_order(10_000, 10_000) == []
     assert "transaction.max.timeout.ms = 5000" in time_outs_in_order(10_000, 5_000)[0]

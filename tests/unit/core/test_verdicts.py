@@ -79,6 +79,11 @@ CASES: dict[str, tuple[Callable[[], Verdict], Level, Cause | None]] = {
         Level.DIFFERENT,
         Cause.SCHEMA,
     ),
+    "a field that the re-scoring lacks with the same schema": (
+        lambda: verdict(published(extra=1)),
+        Level.DIFFERENT,
+        Cause.UNEXPLAINED,
+    ),
     "an event whose schema is gone": (
         lambda: verdict(published(), again=rescored(fields=None, reason="unknown_schema")),
         Level.SURPLUS,
@@ -95,6 +100,11 @@ CASES: dict[str, tuple[Callable[[], Verdict], Level, Cause | None]] = {
         Cause.BUILD,
     ),
     "other bytes of the event": (lambda: verdict(published(), event=Event("x", 5000)), Level.UNCHECKED, Cause.EVENT),
+    "the same bytes at another time": (
+        lambda: verdict(published(), event=Event("d", 5001)),
+        Level.UNCHECKED,
+        Cause.EVENT,
+    ),
     "another event where nobody knows why": (
         lambda: verdict(published(), event=OTHER_TIME),
         Level.UNCHECKED,
@@ -197,3 +207,8 @@ def test_of_two_of_one_id_with_other_contents_the_unexplained_is_forged() -> Non
     true, forged, repeat = published(), published(score=0.8), published(scored_at=9)
     pairs = [(each, verdict(each)) for each in (true, forged, repeat)]
     assert [found.cause for _, found in settled(pairs)] == [None, Cause.FORGED, None]
+
+
+def test_two_of_one_id_that_say_the_same_do_not_make_each_other_forged() -> None:
+    pairs = [(each, verdict(each)) for each in (published(score=0.8), published(score=0.8, scored_at=9))]
+    assert [found.cause for _, found in settled(pairs)] == [Cause.UNEXPLAINED] * 2

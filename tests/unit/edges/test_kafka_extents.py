@@ -9,7 +9,7 @@ import pytest
 
 from scorer.core.errors import TransientError
 from scorer.edges.kafka import extents
-from scorer.edges.kafka.extents import EXPIRED, NOT_REPLAYED, TOMBSTONE, TopicExtents
+from scorer.edges.kafka.extents import EXPIRED, NEAR_MAX, NOT_REPLAYED, TOMBSTONE, TopicExtents, _together
 from tests.unit.edges.mock_cluster import Cluster
 
 GAPS = 600
@@ -40,6 +40,12 @@ def test_hundreds_of_gaps_of_one_offset_take_no_time_for_each(cluster: Cluster, 
     assert found == [(span, TOMBSTONE) for span in asked]
 
 
+def test_gaps_of_one_partition_are_read_in_one_pass_unless_they_are_far_apart() -> None:
+    near, far = (0, 3, 4), (0, 4 + NEAR_MAX + 1, 9_999)
+    assert list(_together([(0, 1, 2), near, far, (1, 0, 1)])) == [[(0, 1, 2), near], [far], [(1, 0, 1)]]
+    assert list(_together([near, (0, 4 + NEAR_MAX, 9_999)])) == [[near, (0, 4 + NEAR_MAX, 9_999)]]
+
+
 def test_offsets_that_were_not_asked_for_are_not_told_of(cluster: Cluster, topics: TopicExtents) -> None:
     topic = cluster.topic()
     cluster.send(topic, b"0", None, None, b"3", None, b"5", None)
@@ -52,6 +58,25 @@ def test_what_has_expired_is_told_from_what_is_there(cluster: Cluster, topics: T
     cluster.send(topic, b"0", b"1", b"2", None)
     found = topics.without_event(topic, [(0, 0, 4)], {0: (2, 4)}, everything)
     assert found == [((0, 0, 2), EXPIRED), ((0, 3, 4), TOMBSTONE)]
+    assert topics.without_event(topic, [(0, 0, 1)], {0: (2, 4)}, everything) == [((0, 0, 1), EXPIRED)]
+
+
+def test_no_more_offsets_are_looked_up_than_was_allowed(
+    cluster: Cluster, topics: TopicExtents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = cluster.topic()
+    cluster.send(topic, None, b"1", None, None, None)
+    monkeypatch.setattr(extents, "OFFSETS_MAX", 2)
+    found = topics.without_event(topic, [(0, 0, 1), (0, 2, 5)], {0: (0, 5)}, everything)
+    assert found == [((0, 0, 1), TOMBSTONE), ((0, 2, 3), TOMBSTONE)]
+
+
+def test_a_time_stands_for_the_first_record_that_is_not_older_else_for_the_end(
+    topics: TopicExtents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topics, "extents", lambda _: {0: (0, 5), 1: (2, 7)}, raising=False)
+    monkeypatch.setattr(topics, "at_time", lambda *_: {0: 0, 1: -1}, raising=False)
+    assert topics.since("events", 1) == {0: 0, 1: 7}
 
 
 def test_what_a_replay_left_out_is_told_of_as_runs(cluster: Cluster, topics: TopicExtents) -> None:

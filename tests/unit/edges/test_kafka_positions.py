@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from scorer.core.errors import RefusedError, TransientError
+from scorer.core.errors import HaltError, RefusedError, TransientError
 from scorer.edges.kafka import positions
 from scorer.edges.kafka.positions import committed, starting
 
@@ -108,6 +108,49 @@ def test_a_member_whose_group_began_at_latest_while_it_asked_goes_on_from_that_s
     fresh.meanwhile = {0: 8, 1: 8, 2: 8}
     assert starting(cast(Any, fresh), "events", [1], "latest") == {1: 8}
     assert fresh.offsets == {0: 8, 1: 8, 2: 8}
+
+
+@pytest.mark.parametrize(
+    ("position", "lost"),
+    [
+        (3, r"events/0: offsets 3 to 4 are gone; .* again"),
+        (5, None),
+        (9, None),
+        (11, "events/0: it ends at 9, before 11; .* again"),
+    ],
+)
+@pytest.mark.parametrize("own", [False, True])
+def test_reading_goes_on_wherever_the_topic_still_is_and_a_range_that_is_lost_halts(
+    position: int, lost: str | None, own: bool
+) -> None:
+    fresh = Fresh()
+    fresh.offsets = {0: 7 if own else position}
+    stored = (lambda _: {0: position}) if own else None
+    if lost is None:
+        assert starting(cast(Any, fresh), "events", [0], "earliest", stored) == {0: position}
+        return
+    with pytest.raises(HaltError, match=lost) as halted:
+        starting(cast(Any, fresh), "events", [0], "earliest", stored)
+    assert ("Delete the stored position" in str(halted.value)) is own
+    assert ("kafka-consumer-groups" in str(halted.value)) is not own
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+def test_a_partition_that_was_added_since_is_read_from_its_first_record(start: str) -> None:
+    fresh = Fresh()
+    fresh.offsets = {0: 7}
+    assert starting(cast(Any, fresh), "events", [0, 1], start) == {0: 7, 1: 5}
+    assert fresh.offsets == {0: 7}
+
+
+def test_an_error_of_one_partition_is_no_answer() -> None:
+    class Partly(Fresh):
+        def committed(self, partitions: list[TopicPartition], _: float) -> list[Any]:
+            gone = KafkaError(KafkaError.UNKNOWN_MEMBER_ID)
+            return [SimpleNamespace(partition=each.partition, offset=-1001, error=gone) for each in partitions]
+
+    with pytest.raises(TransientError, match="no committed offsets of events"):
+        committed(cast(Any, Partly()), "events", [0], answer_s_max=0.0)
 
 
 def test_the_fake_has_what_is_used_of_a_consumer() -> None:

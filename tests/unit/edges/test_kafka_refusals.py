@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from scorer.core.errors import ConfigError, RefusedError, ShutOutError, TransientError
 from scorer.edges.kafka import credentials
 from scorer.edges.kafka.credentials import REFUSED_S, Rotation, current, reread
-from scorer.edges.kafka.failures import Doors, failure_of, is_shut, missing, refused
+from scorer.edges.kafka.failures import Doors, failure_of, is_shut, missing, refused, shut
 
 REFUSED = KafkaError(KafkaError._AUTHENTICATION, "wrong password")
 
@@ -55,9 +55,23 @@ def test_any_other_error_is_no_refusal() -> None:
     assert not is_shut(KafkaError(KafkaError._TRANSPORT, "Connection refused"))
 
 
+@pytest.mark.parametrize(
+    "code",
+    [KafkaError._TRANSPORT, KafkaError._MAX_POLL_EXCEEDED, KafkaError.NOT_COORDINATOR, KafkaError._ALL_BROKERS_DOWN],
+)
+def test_what_the_client_gets_over_by_itself_is_no_failure_unless_it_is_fatal(code: int) -> None:
+    assert failure_of(KafkaError(code), "t") is None
+    assert isinstance(failure_of(KafkaError(code, "no more", fatal=True), "t"), TransientError)
+
+
 def test_a_broker_that_refuses_our_certificate_has_shut_us_out_though_the_client_calls_it_a_broken_connection() -> None:
     text = "ssl://h:1/1: Receive failed: error:0A000416:SSL routines::ssl/tls alert certificate unknown"
     assert is_shut(KafkaError(KafkaError._TRANSPORT, text))
+
+
+def test_a_wrong_password_is_told_from_a_wrong_certificate_though_both_come_over_ssl() -> None:
+    assert "sasl.password" in shut("SASL_SSL://h:1/1: SASL authentication error: Authentication failed")
+    assert "ssl.ca.location" in shut("SASL_SSL://h:1/1: SSL handshake failed: certificate verify failed")
 
 
 def test_several_rights_of_one_resource_are_one_command() -> None:

@@ -89,6 +89,17 @@ def test_positions_and_answers_are_there_again_after_a_restart(store: LatestStor
     again.close()
 
 
+def test_a_position_never_goes_back_and_what_the_topic_no_longer_held_at_first_is_lost_to_a_reader(
+    store: LatestStore, reader: StoreReader
+) -> None:
+    assert store.resume("ks", {0: 10}) == {0: 10}
+    assert reader.page("ks", None, Mark("e1", {0: 4}), 0, 10).lost == {0: 10}
+    assert reader.page("ks", None, Mark("e1", {0: 10}), 0, 10).lost is None
+    store.write([reading(answer("a", 2, 14))], 0)
+    store.write([reading(answer("a", 1, 12))], 0)
+    assert store.resume("ks", {0: 10}) == {0: 15}
+
+
 def test_a_topic_that_was_made_anew_voids_all_that_is_kept_of_it(store: LatestStore, reader: StoreReader) -> None:
     store.write([reading(answer("a", 1, 5))], 0)
     assert not store.begin(KIND, "e2")
@@ -187,6 +198,40 @@ def test_a_reader_whose_next_page_was_cut_meanwhile_is_told(path: Path) -> None:
     assert reader.page("ks", None, Mark("e1", {0: 20}), page.next_seq, 20).lost is not None
     reader.close()
     store.close()
+
+
+@pytest.mark.parametrize(("rows", "lost"), [(30, None), (31, {0: 21})])
+def test_a_reader_is_told_of_a_cut_from_the_first_answer_on_that_it_would_have_got_next(
+    path: Path, rows: int, lost: dict[int, int] | None
+) -> None:
+    store = LatestStore(path, Keep(10, 10**12))
+    store.begin(KIND, "e1")
+    store.resume("ks", {0: 0})
+    reader = StoreReader(path)
+    store.write([reading(*(answer("a", n, n) for n in range(rows)))], 0)
+    page = reader.page("ks", None, Mark("e1", {}), 0, 20)
+    store.write([], 10**9)  # time to cut what is over ten rows
+    assert reader.page("ks", None, Mark("e1", {0: 20}), page.next_seq, 20).lost == lost
+    reader.close()
+    store.close()
+
+
+def test_nothing_of_whom_was_erased_is_left_in_the_file(store: LatestStore, path: Path) -> None:
+    own = [replace(answer("a", number, number), body=b"whose-secret" * 100) for number in range(50)]
+    store.write([reading(*own, answer("b", 2, 50))], 0)
+    store.write([reading(erasure("a", 51))], 0)
+    store.close()
+    assert all(b"whose-secret" not in each.read_bytes() for each in path.parent.iterdir())
+
+
+def test_a_store_of_another_release_is_built_anew(store: LatestStore, path: Path) -> None:
+    store.write([reading(answer("a", 1, 0))], 0)
+    store._db.execute("PRAGMA user_version = 999")
+    store.close()
+    again, reader = LatestStore(path, KEEP), StoreReader(path)
+    assert (again.epoch("ks"), reader.latest("ks", "a")) == ("", None)
+    reader.close()
+    again.close()
 
 
 def test_the_prediction_for_one_event_is_its_entitys_alone(store: LatestStore, reader: StoreReader) -> None:

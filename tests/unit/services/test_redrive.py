@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from scorer.core.errors import TransientError
 from scorer.core.letters import Stored
+from scorer.core.offsets import InFlight
+from scorer.core.records import DeadLetter, Outbound
 from scorer.services.patience import StoppedError
 from scorer.services.redrive import STOP_MS_MAX, Rehearsal
 from scorer.services.spans import GAP_MAX, waves
@@ -109,6 +112,14 @@ def test_a_rehearsal_publishes_nothing_and_knows_what_is_too_large() -> None:
     found = world.redrive(publisher=tight).run(letters).rejected
     assert found == {("out_of_range", "prediction_too_large"): 1, ("bad_frame", "bad_frame"): 1}
     assert world.published == []
+
+
+def test_a_rehearsal_takes_what_fits_exactly_and_leaves_what_is_too_large_to_be_answered_for() -> None:
+    values = [b"v" * 9, b"v" * 10, b"v" * 8]  # with its key, the first has just the ten bytes that are left
+    outbound, batch = Outbound(OUTPUT, np.arange(3), [b"k"] * 3, values, None), InFlight({}, 4)
+    letter = DeadLetter(LETTERS, b"k", b"v", 0, [])
+    assert Rehearsal({OUTPUT: 110}, 100).publish(outbound, [letter], batch) == [1]
+    assert batch.outstanding == 1
 
 
 def test_told_to_stop_it_finishes_the_batch_in_hand_and_begins_no_other() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -233,3 +235,20 @@ def test_the_bundles_of_a_range_are_those_of_the_stretches_that_it_touches() -> 
     assert live_within(history, 0, 0, 5) == {named("a")}
     assert live_within(history, 0, 4, 6) == {named("a"), named("b")}
     assert live_within(history, 0, 5, 5) == set()
+
+
+def test_the_groups_positions_are_asked_for_once_in_a_while_and_not_at_every_poll() -> None:
+    past = Past({0: range(300)}, {0: 300}, Piece({0: (0, 300)}))
+    asked_ms: list[float] = []
+
+    def ask() -> Mapping[int, int]:
+        asked_ms.append(past.ms)
+        return past.ask()
+
+    past.bounded.committed = ask
+    past.own(0)
+    for _ in range(60):
+        past.turn()
+        past.confirm()
+    assert len(asked_ms) == 60 * TURN_MS // LOOK_MS
+    assert all(later - earlier >= LOOK_MS for earlier, later in pairwise(asked_ms))

@@ -10,9 +10,10 @@ import pytest
 from scorer.core.answers import Reading
 from scorer.core.errors import TransientError
 from scorer.edges.web.cache import Cache
+from scorer.edges.web.live import Bounds, LiveKind
 from scorer.edges.web.streams import StreamLimits, Streams
 from scorer.edges.web.subscriber import BYTES_MAX
-from tests.unit.edges.web.live_world import Disk, answer, erasure, live, reading, run, subscriber
+from tests.unit.edges.web.live_world import KIND, Disk, answer, erasure, live, reading, run, subscriber
 
 
 def test_a_newer_prediction_takes_the_place_of_one_that_was_asked_for_before() -> None:
@@ -189,3 +190,28 @@ def test_streams_end_with_their_token_or_their_age_and_beat_while_nothing_comes(
         assert (old.ended, revoked.ended, idle.ended) == (True, True, False)
 
     run(scenario)
+
+
+def test_who_was_erased_and_is_scored_again_is_answered_from_disk_once_the_tail_is_cut() -> None:
+    async def scenario() -> None:
+        disk = Disk()
+        of = live(disk, tail_rows_max=0, cache_rows_max=0)
+        of.arrived(reading(erasure("a", 0)), 1)
+        of.written(1)
+        disk.row = answer("a", 1, 1)
+        of.arrived(reading(disk.row), 2)
+        of.written(2)
+        assert await of.latest("a") == disk.row
+        assert not of.voids(disk.row)
+        assert (of._newest, of._erased, of._by_event) == ({}, {}, {}), "what is on disk is held no more"
+
+    run(scenario)
+
+
+def test_an_erasure_voids_what_came_before_it_in_its_partition_and_before_the_tail_in_others() -> None:
+    of = LiveKind(KIND, Disk(), Bounds())
+    of.begin("e1", {0: 0, 1: 5}, anew=False)
+    of.arrived(reading(erasure("a", 2)), 1)
+    logged = [answer("a", 1, offset, part) for part, offset in ((0, 1), (0, 3), (1, 4), (1, 5))]
+    assert [of.voids(each) for each in logged] == [True, False, True, False]
+    assert not of.voids(answer("b", 1, 1))

@@ -119,7 +119,7 @@ class Transport:
     """A connection whose client reads when it is told to."""
 
     def __init__(self, socket_: socket.socket) -> None:
-        self.unsent, self.ended, self._socket = 0, "", socket_
+        self.unsent, self.ended, self.written, self._socket = 0, "", b"", socket_
 
     def get_extra_info(self, name: str) -> Any:
         return self._socket if name == "socket" else None
@@ -129,9 +129,13 @@ class Transport:
 
     def write(self, data: bytes) -> None:
         self.unsent += len(data)
+        self.written += data[:100]
 
     def is_closing(self) -> bool:
         return bool(self.ended)
+
+    def pause_reading(self) -> None:
+        """Nothing is read here anyway."""
 
     def close(self) -> None:
         self.ended = self.ended or "closed"
@@ -208,6 +212,48 @@ def test_who_does_not_read_in_time_is_cut_off_unless_its_answer_watches_it(
     steps: list[Callable[[Any], None]], ended: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "STUCK_S_MAX", 0.05)
+
+    async def scenario() -> None:
+        async with connected() as (transport, made):
+            for step in steps:
+                step(made)
+            await asyncio.sleep(0.15)
+            assert transport.ended == ended
+
+    asyncio.run(scenario())
+
+
+HEAD = b"GET / HTTP/1.1\r\nHost: h\r\nx: %b\r\n\r\n"
+
+
+def test_a_head_is_limited_in_bytes_and_each_request_has_its_own() -> None:
+    async def scenario() -> None:
+        async with connected() as (transport, made):
+            for _ in range(3):
+                made.data_received(HEAD % (b"x" * (limits.HEAD_BYTES_MAX // 2)))
+            assert transport.ended == ""
+            made.data_received(HEAD % (b"x" * limits.HEAD_BYTES_MAX))
+            assert transport.ended == "closed"
+            assert b"HTTP/1.1 431 " in transport.written
+
+    asyncio.run(scenario())
+
+
+def whole(made: Any) -> None:
+    made.data_received(HEAD % b"")
+
+
+def part(made: Any) -> None:
+    made.data_received(HEAD[:20])
+
+
+@pytest.mark.parametrize(
+    ("steps", "ended"), [([], "aborted"), ([part], "aborted"), ([whole], ""), ([whole, part], "aborted")]
+)
+def test_a_head_has_to_come_in_time_and_once_it_is_there_its_answer_may_take_longer(
+    steps: list[Callable[[Any], None]], ended: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HEAD_S_MAX", 0.05)
 
     async def scenario() -> None:
         async with connected() as (transport, made):

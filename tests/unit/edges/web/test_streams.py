@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ class Gateway:
         streams = Streams(StreamLimits(10, 100, 10.0, 100.0))
         response = StreamResponse(streams, self.live, entity, str(since), 0, lambda: True)
         await response({"type": "http"}, receive, send)
+        assert (self.live._subscribers.everyone(), len(streams)) == ([], 0), "who has left is told no more"
         lines = b"".join(sent).splitlines()
         events = [line.removeprefix(b"event: ") for line in lines if line.startswith(b"event: ")]
         datas = [line.removeprefix(b"data: ") for line in lines if line.startswith(b"data: ")]
@@ -170,5 +172,38 @@ def test_a_client_that_does_not_read_is_cut_off_wherever_its_stream_is(
         await asyncio.wait_for(response({"type": "http", TAKE_OVER: lambda: aborted.set}, receive, send), 5)
         tending.cancel()
         assert (streams.cut, len(streams)) == (1, 0)
+
+    asyncio.run(scenario())
+
+
+def test_a_reader_of_a_topic_that_was_made_anew_is_told_of_the_gap_and_gets_what_there_is(gateway: Gateway) -> None:
+    async def scenario() -> None:
+        gateway.written(answer("a", 1, 0))
+        gap, *told = await gateway.told(Mark("e0", {0: 1}))
+        assert gap.startswith(b"gap ")
+        assert b"made anew" in gap
+        assert told == [b'prediction {"x":1}']
+
+    asyncio.run(scenario())
+
+
+def test_an_idle_stream_beats_as_often_as_it_was_told_to_and_no_oftener(gateway: Gateway) -> None:
+    async def scenario() -> None:
+        sent: list[bytes] = []
+        began_s = time.monotonic()
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message.get("body", b""))
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(0.9)
+            return {"type": "http.disconnect"}
+
+        streams = Streams(StreamLimits(10, 100, 0.2, 100.0))
+        tending = asyncio.ensure_future(streams.tend())
+        await StreamResponse(streams, gateway.live, None, None, 0, lambda: True)({"type": "http"}, receive, send)
+        tending.cancel()
+        beats = sum(b": beat" in each for each in sent)
+        assert 1 <= beats <= (time.monotonic() - began_s) / 0.2
 
     asyncio.run(scenario())

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from scorer.core.answers import Answer
 from scorer.core.errors import ConfigError
-from scorer.edges.web import tokens
+from scorer.edges.web import limits, tokens
 from scorer.edges.web.limits import Buckets
 from scorer.edges.web.problems import ProblemError
 from scorer.edges.web.question import Question, asked, entity_of
-from scorer.edges.web.shape import popular_of
+from scorer.edges.web.shape import body_of, popular_of, tag_of
 from scorer.edges.web.tokens import Authority, Token, add_token, read_tokens
 
 ENDS = datetime(2030, 1, 1, tzinfo=UTC)
@@ -98,6 +99,7 @@ def test_a_changed_file_counts_and_one_that_cannot_be_read_leaves_what_was(path:
         f'[[tokens]]\nname = "a"\nsha256 = "{"0" * 64}"\nscopes = []\nexpires = 2030-01-01T00:00:00',
         f'[[tokens]]\nname = "a"\nsha256 = "{"0" * 64}"\nscopes = []\nmore = 1',
         2 * f'[[tokens]]\nname = "a"\nsha256 = "{"0" * 64}"\nscopes = []\n',
+        pytest.param("#" * (tokens.FILE_BYTES_MAX + 1), id="larger than what is read of it"),
     ],
 )
 def test_a_file_of_another_form_is_refused(path: Path, text: str) -> None:
@@ -182,6 +184,7 @@ def test_a_file_that_could_not_be_read_is_read_again_and_said_once(path: Path, m
         authority.reload()
         authority.reload()
     authority.reload()
+    authority.reload()  # the file is as it was read: nothing to tell
     assert authority.check(f"Bearer {later}".encode(), 0) is not None
     assert said == ["tokens.not_read", "tokens.read"]
 
@@ -194,7 +197,17 @@ def test_a_bucket_gives_a_seconds_worth_at_once_then_its_rate_and_each_name_has_
     assert buckets.take("a", 0.21) == 0.0
     assert buckets.take("a", 0.22) > 0
     assert [buckets.take("a", 100.0) == 0.0 for _ in range(6)] == [True] * 5 + [False]
-    assert [Buckets(0).take("a", 0.0) for _ in range(100)] == [0.0] * 100
+    unlimited, rare = Buckets(0), Buckets(0.5)
+    assert [unlimited.take("a", 0.0) for _ in range(100)] == [0.0] * 100
+    assert [rare.take("a", 0.0), rare.take("a", 0.0)] == [0.0, 2.0]
+
+
+def test_buckets_of_many_names_are_forgotten_rather_than_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "NAMES_MAX", 3)
+    buckets = Buckets(5)
+    for at in range(20):
+        buckets.take(f"n{at}", 0.0)
+        assert len(buckets._left) <= 3
 
 
 @pytest.mark.parametrize(
@@ -204,10 +217,16 @@ def test_a_bucket_gives_a_seconds_worth_at_once_then_its_rate_and_each_name_has_
         (b"limit=5&x=y", Question(limit=5)),
         (b"after=a%2Fb%20c&wait_ms=0", Question(after="a/b c", wait_ms=0)),
         (b"limit=1&limit=2", Question(limit=2)),
+        (b"limit=1000&wait_ms=5000&after=" + b"x" * 512, Question(1000, "x" * 512, 5_000)),
     ],
+    ids=range(5),
 )
 def test_a_query_is_read(query: bytes, question: Question) -> None:
     assert asked(query, 5_000) == question
+
+
+def test_who_names_no_wait_waits_no_longer_than_may_be_waited() -> None:
+    assert [asked(b"after=a", most).wait_ms for most in (50, 5_000)] == [50, 300]
 
 
 @pytest.mark.parametrize(
@@ -223,6 +242,7 @@ def test_a_query_is_read(query: bytes, question: Question) -> None:
         b"after=%ff",
         b"a=\xff",
         b"wait_ms=-1",
+        pytest.param(b"limit=" + b"1" * 5_000, id="more digits than Python reads"),
     ],
 )
 def test_a_query_out_of_its_limits_is_a_422(query: bytes) -> None:
@@ -233,6 +253,7 @@ def test_a_query_out_of_its_limits_is_a_422(query: bytes) -> None:
 
 def test_an_id_is_percent_decoded_once() -> None:
     assert entity_of("a%2Fb%2525") == "a/b%25"
+    assert entity_of("x" * 512) == "x" * 512
     for encoded, status in (("%ff", 400), ("x" * 513, 422)):
         with pytest.raises(ProblemError) as refused:
             entity_of(encoded)
@@ -248,5 +269,17 @@ def test_what_is_popular_is_what_is_named_most_often() -> None:
         "items",
         [{"code": "b", "score": 1 / 3}, {"code": "a", "score": 0.5}],
     )
+    assert popular_of([body("a", "b"), body("b")]) == (
+        "items",
+        [{"code": "b", "score": 0.5}, {"code": "a", "score": 0.0}],
+    )
     assert popular_of([b'"id":"x","score":0.5}']) is None
     assert popular_of([]) is None
+
+
+def test_an_answer_tells_its_age_and_its_tag_whether_it_is_stale_and_how_it_is_cut() -> None:
+    answer = Answer("ks", "x", 0, 0, "e1", (0, 0, 0, 0), 100, "t1", b'"items":[1,2,3]}')
+    assert body_of(answer, 103, stale=True, limit=2) == b'{"age_ms":3,"stale":true,"fallback":false,"items":[1,2]}'
+    assert b'"age_ms":0,' in body_of(answer, 97, stale=False, limit=None)  # scored by a clock that is ahead of ours
+    tags = [tag_of(answer, stale=stale, limit=limit) for stale in (False, True) for limit in (None, 1, 2)]
+    assert len(set(tags)) == len(tags)

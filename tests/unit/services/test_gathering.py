@@ -1,0 +1,54 @@
+"""From when on the predictions of a range are all there, by what the output topic holds."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from scorer.core.account import Account
+from scorer.core.pieces import Span
+from scorer.core.ranges import Range
+from scorer.services.gathering import Gathering
+from tests.unit.core.batches import batch_of
+
+BATCHES = [
+    batch_of([b"", b""], partitions=[0, 0], offsets=[5, 6], timestamps=[300, 800]),
+    batch_of([b"", b""], partitions=[1, 0], offsets=[7, 7], timestamps=[100, 900]),
+]
+"""What two partitions of an output topic hold, whose beginnings are gone."""
+
+
+def kept_since(lows: dict[int, int], spans: dict[int, Span]) -> int:
+    topics = SimpleNamespace(stretch=lambda *_: iter(BATCHES))
+    decoder = SimpleNamespace(tables=lambda _: [])
+    gathering = Gathering(
+        cast(Any, topics),
+        cast(Any, decoder),
+        cast(Any, None),
+        "events",
+        Range({}, {}, None, False),
+        "live",
+        False,
+        Account(),
+    )
+    gathering.predictions("predictions", spans, lows)
+    return gathering.kept_since_ms
+
+
+@pytest.mark.parametrize(
+    ("lows", "firsts", "since_ms"),
+    [
+        ({0: 5, 1: 7}, {0: 5, 1: 7}, 300),
+        ({0: 5, 1: 7}, {0: 0, 1: 0}, 300),
+        ({0: 5, 1: 0}, {0: 5, 1: 0}, 300),
+        ({0: 0, 1: 7}, {0: 0, 1: 7}, 100),
+        ({0: 0, 1: 0}, {0: 0, 1: 0}, 0),
+        ({0: 3, 1: 3}, {0: 5, 1: 7}, 0),
+    ],
+)
+def test_predictions_are_gone_up_to_the_latest_of_the_first_records_of_partitions_that_have_lost_some(
+    lows: dict[int, int], firsts: dict[int, int], since_ms: int
+) -> None:
+    assert kept_since(lows, {partition: (first, 100) for partition, first in firsts.items()}) == since_ms
