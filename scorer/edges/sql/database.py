@@ -89,8 +89,8 @@ def open_engine(access: Access) -> Engine:
 
 
 def address(engine: Engine) -> str:
-    """Where the database is, for people; without a password."""
-    return engine.url.set(password=None).render_as_string(hide_password=True)
+    """Where the database is, for people; a password in it is hidden."""
+    return engine.url.render_as_string(hide_password=True)
 
 
 @contextmanager
