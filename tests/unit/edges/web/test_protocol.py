@@ -196,6 +196,16 @@ def refuse(made: Any) -> None:
     made.data_received(b"nonsense\r\n\r\n")
 
 
+async def end_of(steps: list[Callable[[Any], None]]) -> str:
+    """How a connection has ended a while after these steps; "" if it stands."""
+    async with connected() as (transport, made):
+        for step in steps:
+            step(made)
+        await asyncio.sleep(0.15)
+        ended: str = transport.ended
+        return ended
+
+
 @pytest.mark.parametrize(
     ("steps", "ended"),
     [
@@ -212,15 +222,7 @@ def test_who_does_not_read_in_time_is_cut_off_unless_its_answer_watches_it(
     steps: list[Callable[[Any], None]], ended: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "STUCK_S_MAX", 0.05)
-
-    async def scenario() -> None:
-        async with connected() as (transport, made):
-            for step in steps:
-                step(made)
-            await asyncio.sleep(0.15)
-            assert transport.ended == ended
-
-    asyncio.run(scenario())
+    assert asyncio.run(end_of(steps)) == ended
 
 
 HEAD = b"GET / HTTP/1.1\r\nHost: h\r\nx: %b\r\n\r\n"
@@ -254,12 +256,4 @@ def test_a_head_has_to_come_in_time_and_once_it_is_there_its_answer_may_take_lon
     steps: list[Callable[[Any], None]], ended: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "HEAD_S_MAX", 0.05)
-
-    async def scenario() -> None:
-        async with connected() as (transport, made):
-            for step in steps:
-                step(made)
-            await asyncio.sleep(0.15)
-            assert transport.ended == ended
-
-    asyncio.run(scenario())
+    assert asyncio.run(end_of(steps)) == ended
