@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -170,6 +171,21 @@ def test_pages_give_everything_from_a_position_on_in_the_order_of_reading(
     own = reader.page("ks", "a", Mark("e1", {}), 0, 100)
     assert [each.offset for each in own.answers] == list(range(25))
     assert reader.back("ks", None, 3, {0: 25, 1: 25}) == {0: 24, 1: 23}
+
+
+def test_a_page_is_of_one_moment_though_more_is_written_while_it_is_read(
+    store: LatestStore, reader: StoreReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write([reading(answer("a", 1, 0))], 0)
+    first_seq = StoreReader._first_seq
+
+    def written_meanwhile(own: StoreReader, *args: Any) -> int:
+        store.write([reading(answer("b", 2, 1))], 0)
+        return first_seq(own, *args)
+
+    monkeypatch.setattr(StoreReader, "_first_seq", written_meanwhile)
+    page = reader.page("ks", None, Mark("e1", {}), 0, 10)
+    assert ([each.offset for each in page.answers], page.reached) == ([0], {0: 1})
 
 
 def test_the_log_is_cut_by_rows_and_by_age_and_says_what_is_lost(path: Path) -> None:
