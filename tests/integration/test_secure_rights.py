@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -14,8 +16,8 @@ from scorer.edges.kafka.credentials import current
 from scorer.edges.kafka.reader import KafkaReader
 from tests.harness.claims import scored_at_least_once, scored_once
 from tests.harness.lock import Lock, lock
-from tests.harness.secure_kafka import SecureKafka
-from tests.harness.topics import send
+from tests.harness.secure_kafka import Right, SecureKafka
+from tests.harness.topics import ROOT, send
 from tests.harness.workers import Worker, scorer, worker
 
 pytestmark = pytest.mark.timeout(150)
@@ -139,6 +141,35 @@ def test_a_command_that_may_not_read_says_so(
             else f"topic {getattr(mine.leads.topics, place)}"
         )
         assert re.search(rf"^error: Kafka denies this user Read on {resource}\. Grant it: ", ended.stderr, re.M)
+        assert not mine.betrayed()
+
+
+def test_setup_needs_to_create_and_to_look_at_its_topics_and_no_more(locked: SecureKafka, tmp_path: Path) -> None:
+    registry, given = tmp_path / "registry", tmp_path / "given"
+    registry.mkdir()
+    shutil.copytree(ROOT / "schemas", given)
+    with lock(locked, tmp_path, granted=False) as mine:
+        topics = mine.leads.topics
+        places = {"from": topics.events, "to": topics.predictions, "dead_letters": topics.letters}
+        names = {place: f"{name}.fresh" for place, name in places.items()}
+        flags = [f"streams.lead.{place}={name}" for place, name in names.items()]
+        flags += [f"registry.url=folder:{registry}", f"deployments.topic={topics.events}.fresh-deployments"]
+        locked.allow(
+            mine.principal,
+            [
+                Right("topic", name, operation, pattern="prefixed")
+                for name in places.values()
+                for operation in ("Create", "Describe", "DescribeConfigs")
+            ],
+        )
+        config = mine.settings(mine.scram())
+        command = ["setup", "--json", "--config", str(config), *(part for flag in flags for part in ("--set", flag))]
+        (given / "events.new-lead.avsc").rename(given / f"{names['from']}.avsc")
+        ended = scorer(*command, "--schemas", str(given), cwd=tmp_path, wait_s_max=60)
+        assert ended.returncode == 0, ended.stderr
+        assert len(json.loads(ended.stdout)["topics_created"]) == 4
+        again = scorer(*command, "--schemas", str(given), cwd=tmp_path, wait_s_max=60)
+        assert (again.returncode, json.loads(again.stdout)["topics_created"]) == (0, [])
         assert not mine.betrayed()
 
 
