@@ -165,7 +165,9 @@ def test_setup_needs_to_create_and_to_look_at_its_topics_and_no_more(locked: Sec
         config = mine.settings(mine.scram())
         command = ["setup", "--json", "--config", str(config), *(part for flag in flags for part in ("--set", flag))]
         (given / "events.new-lead.avsc").rename(given / f"{names['from']}.avsc")
-        ended = scorer(*command, "--schemas", str(given), cwd=tmp_path, wait_s_max=60)
+        ended = scorer(
+            *command, "--schemas", str(given), cwd=tmp_path, wait_s_max=25
+        )  # not to see them takes 10 s each
         assert ended.returncode == 0, ended.stderr
         assert len(json.loads(ended.stdout)["topics_created"]) == 4
         again = scorer(*command, "--schemas", str(given), cwd=tmp_path, wait_s_max=60)
