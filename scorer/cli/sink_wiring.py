@@ -23,6 +23,7 @@ from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.admin import KafkaAdmin
 from scorer.edges.kafka.consumer import KafkaSource
 from scorer.edges.kafka.extents import TopicExtents
+from scorer.edges.kafka.rights import Need, check_rights
 from scorer.edges.kafka.settings import consumer_properties
 from scorer.edges.machine import keep_out_of_collections
 from scorer.edges.metrics import SinkMetrics
@@ -85,6 +86,7 @@ def run_sink(settings: Settings, plan: Plan, report: Report) -> Any:
         if plan.lane:
             admin = KafkaAdmin(settings.kafka_for("admin"), report)
             patient(partial(in_begun_lane, admin, plan.stream, plan.lane))
+        patient(partial(_check_rights, settings, plan, report))
         registry = open_registry(settings, report)
         entity = patient(lambda: read_bundle(plan.stream.bundle)).contract.entity.rpartition(".")[2]
         wanted = patient(lambda: _layout(registry, plan.stream.to_topic, entity))
@@ -157,11 +159,9 @@ def _run_once(
 
 
 def _fill(settings: Settings, plan: Plan, loop: SinkLoop) -> None:
-    group = f"{settings.group}.{plan.group_suffix}"
     try:
         for feed in loop.feeds:
-            own = group if feed.letters_of is None else f"{group}.dead-letters"
-            properties = consumer_properties(settings.kafka_for("consumer"), own, "paced")
+            properties = consumer_properties(settings.kafka_for("consumer"), _group(settings, plan, feed), "paced")
             properties |= {"enable.partition.eof": True, "isolation.level": "read_committed"}
             feed.source = KafkaSource(
                 properties, feed.topic, start="earliest", ownership=feed, report=loop.report, stored=_stored(loop, feed)
@@ -200,6 +200,21 @@ def _layout(registry: Any, topic: str, entity: str) -> Layout:
 def _feeds(settings: Settings, plan: Plan) -> list[Feed]:
     own = Author(plan.stream.from_topic, group_of(settings, plan.stream))
     return [Feed(plan.where.to_topic), Feed(plan.where.dead_letters, letters_of=own)]
+
+
+def _group(settings: Settings, plan: Plan, feed: Feed) -> str:
+    group = f"{settings.group}.{plan.group_suffix}"
+    return group if feed.letters_of is None else f"{group}.dead-letters"
+
+
+def _check_rights(settings: Settings, plan: Plan, report: Report) -> None:
+    """Asks for what a sink reads, so that what is missing ends its start and does not halt it later."""
+    if settings.checks.weak == "off":
+        return
+    feeds = _feeds(settings, plan)
+    needs = [Need("topic", feed.topic, ("Read",)) for feed in feeds]
+    needs += [Need("group", _group(settings, plan, feed), ("Read",)) for feed in feeds]
+    check_rights(settings.kafka_for("admin"), needs, report)
 
 
 def _limits(settings: Settings) -> Limits:

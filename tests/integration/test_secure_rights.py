@@ -124,6 +124,7 @@ def test_a_reader_says_that_it_may_no_longer_read(locked: SecureKafka, tmp_path:
         (("watch", "lead", "--once"), "predictions"),
         (("dead-letters", "list", "lead"), "letters"),
         (("sink", "sql", "lead", "--once"), "group"),
+        (("sink", "sql", "lead"), "group"),
     ],
 )
 def test_a_command_that_may_not_read_says_so(
@@ -135,12 +136,21 @@ def test_a_command_that_may_not_read_says_so(
         config = mine.settings(mine.scram())
         ended = scorer(*command, "--config", str(config), cwd=tmp_path, wait_s_max=FOUND_S_MAX)
         assert ended.returncode == 3, ended.stderr
-        resource = (
-            f"group {mine.leads.group}.sink-sql.lead"
-            if place == "group"
-            else f"topic {getattr(mine.leads.topics, place)}"
+        group, topics = f"{mine.leads.group}.sink-sql.lead", mine.leads.topics
+        resources = {
+            "predictions": [f"topic {topics.predictions}"],
+            "letters": [f"topic {topics.letters}"],
+            "group": [
+                f"topic {topics.predictions}",
+                f"topic {topics.letters}",
+                f"group {group}",
+                f"group {group}.dead-letters",
+            ],
+        }[place]
+        named = re.escape(", ".join(f"Read on {each}" for each in resources))
+        assert re.search(rf"^error: Kafka denies this user {named}\. Grant it: ", ended.stderr, re.M), (
+            ended.stderr
         )
-        assert re.search(rf"^error: Kafka denies this user Read on {resource}\. Grant it: ", ended.stderr, re.M)
         assert not mine.betrayed()
 
 
