@@ -137,5 +137,6 @@ def _items(records: list[dict[str, Any]]) -> list[Any]:
 
 
 def _item(record: dict[str, Any]) -> Any:
-    """The first value that is neither a float nor null, as a sub-field is that no output fills."""
-    return next((value for value in record.values() if value is not None and not isinstance(value, float)), None)
+    """The first value that is neither a float nor null, as a sub-field is that no output fills; else all values."""
+    named = (value for value in record.values() if value is not None and not isinstance(value, float))
+    return next(named, tuple(record.values()))

@@ -148,9 +148,7 @@ def test_a_command_that_may_not_read_says_so(
             ],
         }[place]
         named = re.escape(", ".join(f"Read on {each}" for each in resources))
-        assert re.search(rf"^error: Kafka denies this user {named}\. Grant it: ", ended.stderr, re.M), (
-            ended.stderr
-        )
+        assert re.search(rf"^error: Kafka denies this user {named}\. Grant it: ", ended.stderr, re.M), ended.stderr
         assert not mine.betrayed()
 
 

@@ -74,6 +74,14 @@ def test_a_sub_field_that_is_null_names_no_item() -> None:
     assert (lists.overlap, lists.same) == (0.5, 0)
 
 
+def test_items_that_are_numbers_alone_are_told_apart_by_them() -> None:
+    one, other = ([{"points": 0.5}, {"points": second}] for second in (0.25, 0.75))
+    comparison = Comparison(CONTRACT)
+    comparison.add(fields(items=one), fields(items=other))
+    lists = comparison.lists["items"]
+    assert (lists.overlap, lists.same) == (0.5, 0)
+
+
 def test_events_of_one_lane_alone_are_counted_and_compared_with_nothing() -> None:
     comparison = Comparison(CONTRACT)
     comparison.add(own(0, 0.1), None)
