@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-from scorer.cli.lanes import in_begun_lane
+from scorer.cli.lanes import in_begun_lane, lane_of
 from scorer.cli.letters_wiring import GRACE_MS_MAX, topics
 from scorer.cli.progress import progress
 from scorer.cli.rollout_wiring import group_of, read_entries
@@ -17,14 +17,15 @@ from scorer.cli.settings import Settings, Stream
 from scorer.cli.wiring import LIVE, open_registry, origin, versions
 from scorer.core.account import Account
 from scorer.core.bundle import Bundle
-from scorer.core.deployments import Identity
+from scorer.core.deployments import Entry, Identity
 from scorer.core.errors import ConfigError, ContractError
 from scorer.core.lineage import Lineage
 from scorer.core.model import load_model
-from scorer.core.pieces import Asked, Span
+from scorer.core.pieces import Asked, Piece, Span
 from scorer.core.ports import Report
 from scorer.core.proof import event_problems, prediction_problems, signature_problems
 from scorer.core.ranges import Range, fixed
+from scorer.core.replays import REPLAY, noted
 from scorer.core.scoring import Recipe
 from scorer.edges.bundles import find_bundle, read_bundle
 from scorer.edges.clock import SystemClock
@@ -58,6 +59,7 @@ class Scene:
         registry: both ports of it.
         lineage: what was live.
         bundles: what scores.
+        entries: all that the topic of deployments holds.
     """
 
     settings: Settings
@@ -70,6 +72,7 @@ class Scene:
     registry: Any
     lineage: Lineage
     bundles: AtHand
+    entries: Sequence[Entry] = ()
 
     def rescoring(self) -> Rescoring:
         """Scores events again, as live."""
@@ -78,6 +81,11 @@ class Scene:
     def where(self, lane: str) -> Stream:
         """The stream with the topics of a lane. Raises as in_begun_lane."""
         return in_begun_lane(self.admin, self.stream, lane)
+
+    def piece(self, lane: str) -> Piece | None:
+        """What a lane's replay was for; None for live, and where that was not written down."""
+        begun = None if lane == LIVE else noted(self.entries, REPLAY, lane_of(self.settings, self.stream, lane).group)
+        return None if begun is None else begun.piece
 
 
 @contextmanager
@@ -92,14 +100,15 @@ def scene(settings: Settings, stream: Stream, bundles: Path | None, stop: Event,
     registry, admin = open_registry(settings, report), KafkaAdmin(settings.kafka_for("admin"), report)
     decoder = Decoder(Schemas(registry, report, grace_ms_max=GRACE_MS_MAX), SystemClock(), report, stop)
     lineage = Lineage(group_of(settings, stream), admin.topic_id(stream.from_topic))
-    lineage.apply(read_entries(settings, registry, stop, report))
+    entries = read_entries(settings, registry, stop, report)
+    lineage.apply(entries)
     if stop.is_set():  # then not all of them were read
         raise StoppedError
     hand = AtHand(settings, stream, registry, lineage, bundles)
     consumer, own = settings.kafka_for("consumer"), settings.kafka_for("admin")
     with TopicExtents(consumer, own, report) as extents, topics(settings, stop, report) as reading:
         groups = KafkaGroups(own, report)
-        yield Scene(settings, stream, reading, extents, groups, admin, decoder, registry, lineage, hand)
+        yield Scene(settings, stream, reading, extents, groups, admin, decoder, registry, lineage, hand, entries)
 
 
 @dataclass(slots=True)
@@ -181,7 +190,8 @@ def verification(it: Scene, spill: Spill, asked: Asked, lane: str) -> tuple[Veri
     compacted = "compact" in held.get("cleanup.policy", "")
     gathering = gathered(it, spill, chosen, lane, recreated=it.lineage.recreated, compacted=compacted)
     judged = progress(SystemClock(), "events judged")
-    verify = Verify(it.topics, gathering, it.rescoring(), it.lineage if lane == LIVE else None, judged)
+    lineage = it.lineage if lane == LIVE else None
+    verify = Verify(it.topics, gathering, it.rescoring(), lineage, it.piece(lane), judged)
 
     def run() -> Account:
         lows = {partition: low for partition, (low, _) in published.items()}

@@ -18,6 +18,7 @@ from scorer.core.compose import digest
 from scorer.core.deployments import Activation, Identity
 from scorer.core.letters import Place
 from scorer.core.lineage import Lineage, Standing, before_scoring, out_of_turn
+from scorer.core.pieces import Piece
 from scorer.core.ranges import Aside
 from scorer.core.records import RecordBatch
 from scorer.core.scoring import Recipe, score_batch
@@ -106,6 +107,7 @@ class Verify:
         gathering: the predictions and dead letters about them.
         rescoring: scores them again.
         lineage: what was live; None for a lane, whose predictions are taken at their word.
+        piece: what a lane's replay was for; None for live, and where that is not known: all of the range.
         progress: told how many events were looked at, of how many at most.
     """
 
@@ -113,6 +115,7 @@ class Verify:
     gathering: Gathering
     rescoring: Rescoring
     lineage: Lineage | None
+    piece: Piece | None = None
     progress: Callable[[int, int], None] = lambda *_: None
     _waiting: dict[Place, list[Aside]] = field(default_factory=dict)
 
@@ -241,7 +244,7 @@ class Verify:
             events["dead_letter"] += 1
         elif batch.values[row] is None:
             events["tombstone"] += 1
-        elif self.lineage is not None and live is None:
+        elif not self._served(batch, row, live):
             events["unserved"] += 1
         else:
             events["missing"] += 1
@@ -251,6 +254,12 @@ class Verify:
             cause = Cause.PREDICTION_GONE if gone else Cause.UNEXPLAINED
             missing = Verdict(Level.MISSING, cause, "the event has neither a prediction nor a dead letter")
             self.account.missed(prediction_id(bundle, batch.topic, place), missing)
+
+    def _served(self, batch: RecordBatch, row: int, live: Activation | None) -> bool:
+        if self.lineage is not None:
+            return live is not None
+        event = int(batch.partitions[row]), int(batch.offsets[row]), int(batch.timestamps[row])
+        return self.piece is None or self.piece.means(*event)
 
     def _left_over(self) -> None:
         """Judges predictions at whose event's place the topic holds no record."""

@@ -158,6 +158,8 @@ def test_killed_three_times_and_resumed_the_lane_is_complete_and_nothing_double(
 def test_another_range_under_the_same_name_is_refused_with_what_to_do(past: Past) -> None:
     past.run("replay", "lead", "--lane", "pieces", "--offsets", "1:10-20", "--delivery", "at_least_once")
     assert once(past.lane("pieces", 10)) == {(1, offset) for offset in range(10, 20)}
+    verified = past.run("verify", "lead", "--lane", "pieces")
+    assert (verified["events"]["prediction"], verified["events"].get("missing", 0)) == (10, 0)
     said = past.run("replay", "lead", "--lane", "pieces", "--offsets", "1:10-30", code=3)
     assert "another --lane" in said
     assert "--offsets 1:10-20" in said

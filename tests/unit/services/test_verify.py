@@ -11,7 +11,7 @@ from scorer.core.bundle import Bundle
 from scorer.core.deployments import Identity
 from scorer.core.letters import Stored
 from scorer.core.model import load_model
-from scorer.core.pieces import Asked
+from scorer.core.pieces import Asked, Piece
 from scorer.core.verdicts import Cause, Level
 from scorer.services.patience import StoppedError
 from tests.unit.core.graphs import graph
@@ -64,6 +64,17 @@ def test_repeats_and_records_that_are_none_of_it_are_counted_apart() -> None:
     assert (found.levels, found.repeats) == ({Level.EQUAL: 6}, 2)
     assert found.skipped == {"no_prediction": 1, "erasure": 1, "other_lane": 1, "other_topic": 1}
     assert it.verify(lane="spring").events == {"prediction": 1, "missing": 5}
+
+
+def test_what_a_lane_s_replay_was_not_for_is_not_missing_in_it() -> None:
+    it = scored(3)
+    it.live = replace(it.live, origin=replace(it.live.origin, lane="spring"))
+    it.score([(0, 1)])
+    half = Piece({0: (1, 3), 1: (0, 0)})
+    assert it.verify(lane="spring", piece=half).events == {"prediction": 1, "missing": 1, "unserved": 4}
+    young = replace(half, ranges={0: (0, 3), 1: (0, 3)}, since_ms=BASE_MS + 2)
+    assert it.verify(lane="spring", piece=young).events == {"prediction": 1, "missing": 2, "unserved": 3}
+    assert it.verify(lane="spring", piece=replace(half, positions={0: (1,)})).clean
 
 
 def test_a_prediction_that_is_not_there_is_missing_and_gone_where_its_topic_has_expired() -> None:

@@ -14,7 +14,7 @@ from scorer.core.dead_letters import dead_letters
 from scorer.core.deployments import Activation, Identity
 from scorer.core.letters import Place, Stored, as_originals
 from scorer.core.lineage import Lineage
-from scorer.core.pieces import Asked
+from scorer.core.pieces import Asked, Piece
 from scorer.core.ranges import Range, fixed
 from scorer.core.records import Rejection, Stage
 from scorer.core.schema import writer_schema
@@ -124,7 +124,12 @@ class Scored:
         return fixed(asked or Asked(), self.world.extents(SOURCE), {})
 
     def verify(
-        self, window: int = 4, asked: Asked | None = None, lane: str = "live", compacted: bool = False
+        self,
+        window: int = 4,
+        asked: Asked | None = None,
+        lane: str = "live",
+        compacted: bool = False,
+        piece: Piece | None = None,
     ) -> Account:
         """All of it."""
         lineage = Lineage(GROUP, TOPIC_ID)
@@ -139,7 +144,7 @@ class Scored:
             if self.world.logs[LETTERS]:
                 gathering.letters(LETTERS, GROUP, self.world.extents(LETTERS))
             rescoring = Rescoring(decoder, self.bundles, 1000)
-            return Verify(topics, gathering, rescoring, lineage if lane == "live" else None).run()
+            return Verify(topics, gathering, rescoring, lineage if lane == "live" else None, piece).run()
 
 
 def scored(count: int = 10, live: Recipe | None = None) -> Scored:
