@@ -221,8 +221,9 @@ class KafkaSource:
         self._report("kafka.consumer_waits", {"error": str(error)})
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        starts, taken = partitions, False
-        if not self._closing:  # a client that is closing answers no questions: it would sit out its time for each
+        # A client that is closing is given nothing, and asked nothing: it would sit out its time for each question.
+        starts, taken = [] if self._closing else partitions, False
+        if not self._closing:
             try:
                 starts, taken = self._begin(consumer, [each.partition for each in partitions]), True
             except GivenUpError as error:  # they are lost next

@@ -71,3 +71,12 @@ def test_a_group_that_has_given_a_member_up_meanwhile_is_no_failure_and_nothing_
     assert member.poll() is None
     (waits,) = [fields for event, fields in member.reports if event == "kafka.consumer_waits"]
     assert "no committed offsets" in waits["error"]
+
+
+def test_a_client_that_is_closing_is_given_nothing_and_asked_nothing(cluster: Cluster) -> None:
+    member, client = cluster.member(cluster.topic()), Unanswering()
+    member.source.close()
+    client.committed = None  # type: ignore[assignment]
+    member.source._on_assign(client, [TopicPartition("t", 0)])  # type: ignore[arg-type]
+    assert client.given == []
+    assert member.told[-1] == ("assigned", {})
