@@ -39,7 +39,7 @@ from scorer.local.kafka import running_kafka
 LATE_ID = 9
 """The id that events are framed with, and that the registry learns after they were rejected."""
 EVERY = 24_000
-"""Of the long backlog one event in so many is rejected: originals some 6,000 times the partitions apart."""
+"""Of the long backlog one event in so many is rejected; in a partition they lie about as many offsets apart."""
 LOOK_S, WORK_S_MAX = 0.02, 300.0
 CONSUME_ROWS = 512
 NO_HALT = ("--set", "rejections.ratio_max=1", "--set", "rejections.run_rows_max=10000000")
