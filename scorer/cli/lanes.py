@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from threading import Event
 from typing import Any
@@ -11,9 +11,11 @@ from typing import Any
 from scorer.cli.rollout_wiring import group_of
 from scorer.cli.settings import Settings, Stream
 from scorer.cli.wiring import LIVE, subject
+from scorer.core.deployments import Entry
 from scorer.core.errors import ConfigError, TransientError
 from scorer.core.pieces import Piece, Span
 from scorer.core.ports import Report
+from scorer.core.replays import REPLAY, noted
 from scorer.core.topics import letters_kept
 from scorer.edges.kafka.admin import KafkaAdmin, Topic
 from scorer.edges.kafka.extents import TopicExtents
@@ -39,6 +41,11 @@ class Lane:
     live: Stream
     stream: Stream
     group: str
+
+    def piece(self, entries: Iterable[Entry]) -> Piece | None:
+        """What its replay was for, as the deployments say; None where that was not written down."""
+        begun = noted(entries, REPLAY, self.group)
+        return None if begun is None else begun.piece
 
 
 def in_lane(stream: Stream, name: str) -> Stream:

@@ -16,7 +16,6 @@ from scorer.cli.wiring import LIVE, open_registry, versions
 from scorer.core.letters import Author
 from scorer.core.pieces import Piece
 from scorer.core.ports import BatchLimits, Report
-from scorer.core.replays import REPLAY, noted
 from scorer.core.tables import Layout, grown, layout, table_name
 from scorer.edges.bundles import read_bundle
 from scorer.edges.clock import SystemClock
@@ -128,11 +127,10 @@ def _replayed(settings: Settings, plan: Plan, registry: Any, loop: SinkLoop) -> 
     """What of the source topic a lane was begun for; None for the live one, and where no replay stands."""
     if not plan.lane:
         return None
-    group = lane_of(settings, plan.stream, plan.lane).group
-    begun = noted(read_entries(settings, registry, loop.stop, loop.report), REPLAY, group)
+    entries = read_entries(settings, registry, loop.stop, loop.report)
     if loop.stop.is_set():  # then not all of them were read
         raise StoppedError
-    return None if begun is None else begun.piece
+    return lane_of(settings, plan.stream, plan.lane).piece(entries)
 
 
 def _run_once(

@@ -25,7 +25,6 @@ from scorer.core.pieces import Asked, Piece, Span
 from scorer.core.ports import Report
 from scorer.core.proof import event_problems, prediction_problems, signature_problems
 from scorer.core.ranges import Range, fixed
-from scorer.core.replays import REPLAY, noted
 from scorer.core.scoring import Recipe
 from scorer.edges.bundles import find_bundle, read_bundle
 from scorer.edges.clock import SystemClock
@@ -84,8 +83,7 @@ class Scene:
 
     def piece(self, lane: str) -> Piece | None:
         """What a lane's replay was for; None for live, and where that was not written down."""
-        begun = None if lane == LIVE else noted(self.entries, REPLAY, lane_of(self.settings, self.stream, lane).group)
-        return None if begun is None else begun.piece
+        return None if lane == LIVE else lane_of(self.settings, self.stream, lane).piece(self.entries)
 
 
 @contextmanager
