@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -114,18 +113,13 @@ def shipped_schema(name: str) -> dict[str, Any]:
 
 def register(registry: str, topic: str, schema: Any, compatibility: str = "") -> int:
     """Registers the schema of a topic's values and returns its id; sets the subject's compatibility if given."""
-    if topic != DEPLOYMENTS:
-        _register_deployments(registry)
+    if topic != DEPLOYMENTS:  # each time: the next registry may have the port of one that is gone
+        register(registry, DEPLOYMENTS, shipped_schema(DEPLOYMENTS), "FULL_TRANSITIVE")
     subject = f"{topic}-value"
     schema_id = int(ask(f"{registry}/subjects/{subject}/versions", {"schema": json.dumps(schema)})["id"])
     if compatibility:
         ask(f"{registry}/config/{subject}", {"compatibility": compatibility}, "PUT")
     return schema_id
-
-
-@cache
-def _register_deployments(registry: str) -> None:
-    register(registry, DEPLOYMENTS, shipped_schema(DEPLOYMENTS), "FULL_TRANSITIVE")
 
 
 def register_shipped(registry: str, topics: Topics, events: str, predictions: str) -> int:

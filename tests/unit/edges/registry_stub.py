@@ -50,9 +50,12 @@ class Registry:
             case "POST", "subjects", subject, "versions":
                 if self.refuses:
                     return 409, {"error_code": 409, "message": self.refuses}
-                schema_id = len(self.schemas) + 1
-                self.schemas[schema_id] = {"schema": body["schema"]}
-                self.subjects.setdefault(subject, []).append(schema_id)
+                mine = self.subjects.setdefault(subject, [])
+                schema_id = next((each for each in mine if self.schemas[each]["schema"] == body["schema"]), 0)
+                if not schema_id:
+                    schema_id = len(self.schemas) + 1
+                    self.schemas[schema_id] = {"schema": body["schema"]}
+                    mine.append(schema_id)
                 return 200, {"id": schema_id if self.registered is None else self.registered}
         return 405, {"error_code": 405, "message": f"no {method} {path}"}
 
