@@ -30,7 +30,7 @@ from bench.account import MiscountError
 from bench.contenders import Batches, Contender, running, scorer
 from bench.http_load import Connection
 from bench.load import Load, fill, make_load
-from bench.machine import machine, prepare
+from bench.machine import BROKER, machine, prepare
 from bench.measure import cpu_s, load_average, memory_peak_mb
 from bench.stage import Stage, new_stage, silent
 from scorer.core.errors import ScorerError
@@ -101,7 +101,10 @@ def measure(size: Size) -> list[Figures]:
         RuntimeError, ScorerError: a run could not be made.
     """
     logins = make_load("login", round(size.per_s * (size.warm_s + size.paced_s)))
-    with tempfile.TemporaryDirectory(prefix="bench-") as name, running_kafka(Path(name) / "kafka") as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as name,
+        running_kafka(Path(name) / "kafka", jvm=BROKER) as server,
+    ):
         return [_run(server.address, logins, Path(name), size, number) for number in range(1, size.runs + 1)]
 
 

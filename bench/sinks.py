@@ -31,7 +31,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bench.load import fill
-from bench.machine import machine, prepare
+from bench.machine import BROKER, machine, prepare
 from bench.sink_load import ENTITY, as_csv, as_python, messages, predictions
 from bench.stage import Stage, new_stage
 from scorer.local.kafka import running_kafka
@@ -71,7 +71,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         work = Path(folder)
         table = predictions(rows, args.leads or rows)
-        with running_kafka(work / "kafka", say=_say) as kafka, new_stage(kafka.address, "lead", work) as stage:
+        with (
+            running_kafka(work / "kafka", jvm=BROKER, say=_say) as kafka,
+            new_stage(kafka.address, "lead", work) as stage,
+        ):
             _say(f"sending {rows:,} predictions")
             fill(kafka.address, stage.target, list(messages(stage, table)))
             if args.only != "sqlite":
