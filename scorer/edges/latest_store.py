@@ -14,7 +14,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -81,8 +81,10 @@ class LatestStore:
             raise ConfigError(f"gateway.store {path} is another gateway's; set another path for this one") from error
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._db = connected(path)
-            self._prepare()
+            with ExitStack() as undone:
+                self._db = undone.enter_context(closing(connected(path)))
+                self._prepare()
+                undone.pop_all()
         except (sqlite3.DatabaseError, OSError) as error:
             os.close(self._lock)
             raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,8 +85,8 @@ def test_positions_and_answers_are_there_again_after_a_restart(store: LatestStor
     assert again.begin(KIND, "e1")
     assert again.epoch("ks") == "e1"
     assert again.resume("ks", {0: 0, 1: 0, 2: 4}) == {0: 6, 1: 8, 2: 4}
-    found = StoreReader(path).latest("ks", "b")
-    assert found == answer("b", 2, 7, part=1)
+    with closing(StoreReader(path)) as reader:
+        assert reader.latest("ks", "b") == answer("b", 2, 7, part=1)
     again.close()
 
 
@@ -265,8 +265,10 @@ def test_two_stores_cannot_share_a_file_and_a_damaged_one_is_refused_with_advice
         LatestStore(store.path, KEEP)
     damaged = tmp_path / "damaged"
     damaged.write_bytes(b"no database at all" * 100)
+    opened = _files_open()
     with pytest.raises(ConfigError, match="delete it"):
         LatestStore(damaged, KEEP)
+    assert _files_open() == opened, "a file is left open"
 
 
 def test_a_write_that_fails_keeps_nothing_of_it(store: LatestStore, reader: StoreReader) -> None:
@@ -276,3 +278,7 @@ def test_a_write_that_fails_keeps_nothing_of_it(store: LatestStore, reader: Stor
     assert reader.latest("ks", "b") is None
     store.write([reading(answer("b", 1, 0))], 0)
     assert reader.latest("ks", "b") is not None
+
+
+def _files_open() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())

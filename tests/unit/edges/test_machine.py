@@ -71,6 +71,7 @@ def test_a_process_of_a_supervisor_that_says_1_as_earlier_ones_did_goes_on() -> 
 KEEPS = """
 import gc, weakref
 from scorer.edges.machine import keep_out_of_collections
+gc.set_threshold(700, 10, 10)  # as Python 3.11 has them: what comes here is too little for later versions to look
 held = [[] for _ in range(400_000)]
 {call}
 class Batch: pass
