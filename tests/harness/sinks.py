@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,7 @@ def _plain(value: Any) -> Any:
 
 def sqlite_tables(path: Path, names: Sequence[str]) -> Tables:
     """The same from a SQLite file."""
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         found = {name: connection.execute(f"SELECT * FROM {name}") for name in names}
         return {name: _rows(cursor, cursor.fetchall()) for name, cursor in found.items()}
 
