@@ -67,12 +67,13 @@ def send(
     chosen = settings.stream(stream)
     configure(settings.log.level, settings.log.format)
     report, clock, stop = reporter(stream=stream), SystemClock(), stopped_by_signals()
-    if events is not None and (csv is not None or kind):
+    if events is None:
+        given = _events(chosen.from_topic, csv, kind, count, seed)
+    elif csv is not None or kind:
         raise ConfigError("--events are your own: leave out --csv and --kind")
-    given = _events(chosen.from_topic, csv, kind, count, seed) if events is None else None
     _, schema = versions(open_registry(settings, report), chosen.from_topic)[-1]
     seen: set[str] = set()
-    rows, key = (given.events, KEYS[given.kind]) if given else _own(events, chosen, schema, seen)
+    rows, key = (given.events, KEYS[given.kind]) if events is None else _own(events, chosen, schema, seen)
     if chosen.from_topic not in KafkaAdmin(settings.kafka_for("admin"), report).topics():
         raise ConfigError(f"topic {chosen.from_topic} does not exist; run: scorer setup")
     publisher = KafkaPublisher(
