@@ -20,8 +20,12 @@ GOLDEN = "golden.jsonl"
 ENTITY_HINTS = ("customer_id", "user_id", "lead_id", "entity_id", "id")
 
 
-def draft_bundle(onnx: Path, event: Path, name: str, out: Path, schemas: Path) -> tuple[Path, Path]:
+def draft_bundle(
+    onnx: Path, event: Path, name: str, out: Path, schemas: Path, tell: Callable[[str], None]
+) -> tuple[Path, Path]:
     """Writes OUT/NAME/1 and SCHEMAS/predictions.NAME.avsc. Returns both paths.
+
+    `tell` gets a line for each output of the model that is left out.
 
     Raises:
         ConfigError: one of them is there already, or a file cannot be read or written, or no topic can have the name.
@@ -29,6 +33,7 @@ def draft_bundle(onnx: Path, event: Path, name: str, out: Path, schemas: Path) -
     """
     from scorer.core.model import RUNTIME, signature
     from scorer.core.onnx_guard import refuse_outside_data
+    from scorer.core.unserved import unserved
     from scorer.edges.files import read_schema
     from scorer.edges.machine import cpu_class
 
@@ -51,6 +56,8 @@ def draft_bundle(onnx: Path, event: Path, name: str, out: Path, schemas: Path) -
         raise ContractError(
             f"{onnx} has no output of a served type: export class probabilities as a tensor (no ZipMap)"
         )
+    for output, why in unserved(graph).items():
+        tell(f"left out: output {output} {why}")
     front = f"---\nruntime: {RUNTIME}\ncpu_class: {cpu_class()}\n---\n"
     card = f"{front}# {name}\n\nWhat it predicts, from what data, how well.\n"
     contents = {

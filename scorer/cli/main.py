@@ -44,7 +44,12 @@ add_command(
     app, setup, "scorer setup", "scorer setup --partitions 12 --replication 3", "scorer setup --schemas my/schemas"
 )
 add_command(
-    app, send, "scorer send lead", "scorer send lead -n 5000 --rate 200", "scorer send login --csv online_retail.csv.gz"
+    app,
+    send,
+    "scorer send lead",
+    "scorer send lead -n 5000 --rate 200",
+    "scorer send login --csv online_retail.csv.gz",
+    "scorer send churn --events visits.jsonl",
 )
 add_command(
     app, watch, "scorer watch lead", "scorer watch lead --dead-letters --once", "scorer watch login --limit 10 --json"

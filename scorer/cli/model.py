@@ -79,7 +79,8 @@ def init(
     """Write a draft: a bundle with model.toml, and a schema for the predictions. Edit both, then add golden rows."""
     from scorer.cli.drafts import draft_bundle
 
-    folder, prediction = draft_bundle(onnx, schema, name or onnx.stem, out, schemas or schema.parent)
+    tell = partial(typer.echo, err=True)
+    folder, prediction = draft_bundle(onnx, schema, name or onnx.stem, out, schemas or schema.parent, tell)
     typer.echo(f"drafted {folder} and {prediction}")
     typer.echo("now:  1. correct model.toml: which field feeds which input, defaults, ranges, outputs")
     typer.echo(f"      2. scorer model golden {folder} --events SOME.jsonl --schema {schema}")

@@ -1,4 +1,4 @@
-"""Sends events at a given rate: a CSV's rows or a profile's samples, as Avro in the registry's wire format."""
+"""Sends events at a given rate: a file's or a profile's samples, as Avro in the registry's wire format."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Message = tuple[bytes, bytes]
 
 
 def encoded(events: Iterable[Mapping[str, Any]], schema: WriterSchema, key: str) -> Iterator[Message]:
-    """Events as key and value. `key` names the field that becomes the key.
+    """Events as key and value. `key` is the path of the field that becomes the key.
 
     Raises:
         ConfigError: an event is not of the schema, or has no such field.
@@ -40,11 +40,18 @@ def encoded(events: Iterable[Mapping[str, Any]], schema: WriterSchema, key: str)
         body.write(head)
         try:
             fastavro.schemaless_writer(body, parsed, event)
-            owner = str(event[key]).encode()
+            owner = str(_at(event, key)).encode()
         except Exception as error:  # fastavro raises many types
             what = f"{type(error).__name__}: {error}"
             raise ConfigError(f"event {number} is not of the topic's schema (id {schema.id}): {what}") from error
         yield owner, body.getvalue()
+
+
+def _at(event: Mapping[str, Any], path: str) -> Any:
+    value: Any = event
+    for name in path.split("."):
+        value = value[name]
+    return value
 
 
 def send(

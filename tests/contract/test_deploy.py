@@ -14,7 +14,8 @@ import yaml
 
 from scorer.cli.layers import load_settings
 from scorer.cli.settings import Settings
-from scorer.edges.metrics import Metrics
+from scorer.core.state import State
+from scorer.edges.metrics import GatewayMetrics, Metrics, SinkMetrics
 from scorer.local import kafka as local_kafka
 from scorer.local import registry as local_registry
 from tests.harness.compose import COMPOSE, CONFIG, ROOT, dockerfile, entrypoint, image_env, services
@@ -238,6 +239,43 @@ def test_every_panel_asks_for_metrics_that_exist_and_every_metric_is_on_a_panel(
     there = {family.name + "_total" * (family.type == "counter") for family in Metrics("any").registry.collect()}
     assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\bscorer_\w+", " ".join(asked))} == there
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"]) == 15
+
+
+def _alerts() -> dict[str, dict[str, Any]]:
+    (group,) = yaml.safe_load((ROOT / "deploy" / "prometheus.rules.yml").read_text())["groups"]
+    return {rule["alert"]: rule for rule in group["rules"]}
+
+
+def test_every_alert_asks_for_metrics_states_and_labels_that_exist() -> None:
+    kinds = (Metrics("any"), SinkMetrics("any"), GatewayMetrics())
+    families = [family for each in kinds for family in each.registry.collect()]
+    there = {family.name + "_total" * (family.type == "counter") for family in families}
+    text = " ".join(rule["expr"] for rule in _alerts().values())
+    assert set(re.findall(r"\bscorer_\w+", text)) <= there
+    assert set(re.findall(r'state="(\w+)"', text)) <= set(State)
+    assert set(re.findall(r"(?:by|on) \(([^)]*)\)", text)) <= {
+        "stream",
+        "stream, sha256",
+        "stream, instance",
+        "instance",
+    }
+
+
+def test_every_alert_waits_a_while_and_the_page_says_when_it_comes_and_what_to_do() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    rows = {cells[0]: cells[1:] for cells in re.findall(r"^\| `(Scorer\w+)` \| (\w+) \| (.+?) \| (.+) \|$", page, re.M)}
+    assert rows.keys() == _alerts().keys()
+    for name, rule in _alerts().items():
+        severity, when, _ = rows[name]
+        assert severity == rule["labels"]["severity"]
+        minutes = int(rule["for"].removesuffix("m"))
+        assert f"{minutes} min" in when or name == "ScorerRejects", name
+        assert set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"])) <= {"stream", "instance"}
+
+
+def test_prometheus_finds_its_rules() -> None:
+    (named,) = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())["rule_files"]
+    assert _mounts(SERVICES["prometheus"])[f"/etc/prometheus/{named}"] == "./deploy/prometheus.rules.yml:ro"
 
 
 def test_grafana_finds_its_dashboard_and_its_data() -> None:

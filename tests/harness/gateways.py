@@ -132,7 +132,7 @@ def gateway(site: Site, *arguments: str, token: str = "", name: str = "gateway")
             env=environment(),
         )
     assert leash.stdout is not None
-    process = Worker(site.config, [health + len(KINDS)], log, int(leash.stdout.readline()), leash)
+    process = Worker(site.config, [health + len(site.topics)], log, int(leash.stdout.readline()), leash)
     try:
         yield Gateway(process.wait_ready(), site.port, token)
     finally:

@@ -2,7 +2,8 @@
 
 One broker with a listener for each, one more whose certificate has run out, and a plain one for the test itself, which
 may do everything. Sessions on the SASL_SSL listener end after SESSION_MS, so a password that no longer counts is
-noticed within that time. Certificates are made here, by an authority of the test's own.
+noticed within that time. The way to the mutual-TLS listener can be cut, so that clients have to show their certificate
+anew. Certificates are made here, by an authority of the test's own.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from cryptography.x509.oid import NameOID
 from scorer.local import kafka as local
 from scorer.local.ports import free_ports
 from tests.harness.kafka import emptied, required
+from tests.harness.proxy import Proxy, proxy
 
 SESSION_MS = 10_000
 WAIT_S_MAX = 30.0
@@ -77,8 +79,11 @@ class Authority:
             path.write_bytes(built.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         return path
 
-    def issue(self, name: str, *, days: int = 30, file: str = "") -> Path:
-        """Key and certificate of a client or server at 127.0.0.1, in one PEM file; negative days have run out."""
+    def issue(self, name: str, *, days: float = 30, file: str = "") -> Path:
+        """Key and certificate of a client or server at 127.0.0.1, in one PEM file; negative days have run out.
+
+        A file that is there is replaced, as by an agent that renews certificates.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
         signed = self._builder(name, key, days).add_extension(here, critical=False).sign(self.key, hashes.SHA256())
@@ -91,7 +96,7 @@ class Authority:
         )
         return path
 
-    def _builder(self, name: str, key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
+    def _builder(self, name: str, key: ec.EllipticCurvePrivateKey, days: float) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
@@ -112,6 +117,7 @@ class SecureKafka:
         plain: for the test itself, which may do everything there.
         scram, mutual, lapsed: bootstrap addresses; `lapsed` asks as `scram` does, with a certificate that has run out.
         authority: signs all of its certificates.
+        way: the way to `mutual`.
     """
 
     plain: str
@@ -119,6 +125,7 @@ class SecureKafka:
     mutual: str
     lapsed: str
     authority: Authority
+    way: Proxy
 
     def set_password(self, user: str, password: str) -> None:
         """Gives a user a password, in the place of an earlier one."""
@@ -162,13 +169,10 @@ def secure_kafka(folder: Path) -> Iterator[SecureKafka]:
     authority = Authority(folder)
     plain, scram, mutual, lapsed, controller = free_ports(5)
     ports = {"PLAINTEXT": plain, "SCRAM": scram, "MUTUAL": mutual, "LAPSED": lapsed}
-    addresses = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+    listeners = {name: f"127.0.0.1:{port}" for name, port in {**ports, "CONTROLLER": controller}.items()}
     own = {"SCRAM": authority.issue("broker"), "LAPSED": authority.issue("broker", days=-1, file="lapsed")}
     overrides = {
-        "listeners": ",".join(
-            f"{name}://{at}" for name, at in {**addresses, "CONTROLLER": f"127.0.0.1:{controller}"}.items()
-        ),
-        "advertised.listeners": ",".join(f"{name}://{at}" for name, at in addresses.items()),
+        "listeners": ",".join(f"{name}://{at}" for name, at in listeners.items()),
         "listener.security.protocol.map": (
             "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SCRAM:SASL_SSL,LAPSED:SASL_SSL,MUTUAL:SSL"
         ),
@@ -184,16 +188,17 @@ def secure_kafka(folder: Path) -> Iterator[SecureKafka]:
         **{f"listener.name.{name}.scram-sha-512.sasl.jaas.config": SASL for name in ("scram", "lapsed")},
         "listener.name.scram.scram-sha-512.connections.max.reauth.ms": str(SESSION_MS),
     }
-    server = local.kafka(
-        local.Plan((folder / "broker").resolve(), plain, controller, overrides=overrides), lambda _: None
-    )
-    try:
-        server.start()
-        yield SecureKafka(
-            **{name.lower().replace("text", ""): at for name, at in addresses.items()}, authority=authority
-        )
-    finally:
-        server.stop()
+    with proxy(mutual) as way:
+        addresses = {name: f"127.0.0.1:{port}" for name, port in {**ports, "MUTUAL": way.port}.items()}
+        overrides["advertised.listeners"] = ",".join(f"{name}://{at}" for name, at in addresses.items())
+        plan = local.Plan((folder / "broker").resolve(), plain, controller, overrides=overrides)
+        server = local.kafka(plan, lambda _: None)
+        try:
+            server.start()
+            named = {name.lower().replace("text", ""): at for name, at in addresses.items()}
+            yield SecureKafka(**named, authority=authority, way=way)
+        finally:
+            server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """Connections to SQLite and PostgreSQL, transactions, and whose fault an error is.
 
 Guarantees: no message holds a password or a value of a row. An outage (down, restarted, locked, full, deadlock, reset)
-is a TransientError; a wrong address, password or right is a ConfigError; anything else the database refuses halts.
+is a TransientError; a wrong address, password, certificate or right is a ConfigError; anything else that the database
+refuses halts.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ _REFUSED = ("28", "3D", "42501")
 _SQLITE_WAITING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_PROTOCOL")
 _SQLITE_REFUSED = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH", "SQLITE_NOTADB")
 _REFUSALS = re.compile(
-    r"authentication failed|no password supplied|does not exist|pg_hba\.conf|permission denied", re.I
+    r"authentication failed|no password supplied|does not exist|pg_hba\.conf|permission denied"
+    r"|SSL was required|certificate verify failed|does not match host name|invalid \w+ value|invalid connection option",
+    re.I,
 )
 
 

@@ -33,8 +33,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def draft(onnx_file: str = "churn.onnx", event: str = "events.visit.avsc", name: str = "churn") -> tuple[Path, Path]:
-    return draft_bundle(Path(onnx_file), Path(event), name, Path("models"), Path())
+def draft(
+    onnx_file: str = "churn.onnx", event: str = "events.visit.avsc", name: str = "churn", told: list[str] | None = None
+) -> tuple[Path, Path]:
+    tell = print if told is None else told.append
+    return draft_bundle(Path(onnx_file), Path(event), name, Path("models"), Path(), tell)
 
 
 def drafted(folder: Path, prediction: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -211,21 +214,41 @@ def test_a_model_that_keeps_its_data_elsewhere_is_refused() -> None:
         draft("outside.onnx")
 
 
-def test_a_classifier_that_gives_only_maps_is_refused_with_what_to_export() -> None:
+def _maps(*more: str) -> None:
+    """Writes maps.onnx: its input as maps, as classifiers are exported by default, and `more` copies of it."""
     node = helper.make_node("ZipMap", ["x"], ["maps"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
+    copies = [helper.make_node("Identity", ["x"], [name]) for name in more]
     maps = helper.make_sequence_type_proto(
         helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, None))
     )
-    made = helper.make_graph(
-        [node],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2])],
-        [helper.make_value_info("maps", maps)],
-    )
+    matrix = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 2]) for name in ("x", *more)]
+    made = helper.make_graph([node, *copies], "g", matrix[:1], [*matrix[1:], helper.make_value_info("maps", maps)])
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     Path("maps.onnx").write_bytes(helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString())
+
+
+def test_a_classifier_that_gives_only_maps_is_refused_with_what_to_export() -> None:
+    _maps()
     with pytest.raises(ContractError, match=r"maps.onnx has no output of a served type: .* \(no ZipMap\)"):
         draft("maps.onnx")
+
+
+def test_each_output_that_a_draft_leaves_out_is_named_with_what_to_export() -> None:
+    told: list[str] = []
+    draft(told=told)
+    assert told == []
+    _maps("label")
+    folder, prediction = draft("maps.onnx", name="maps", told=told)
+    assert drafted(folder, prediction)[0]["outputs"].keys() == {"score"}
+    (line,) = told
+    assert line.startswith("left out: output maps is seq(map(int64,tensor(float))): export probabilities as a tensor")
+
+
+def test_an_output_of_more_axes_than_are_served_is_left_out_and_named() -> None:
+    identities({"x": ("float", (None, 1)), "cube": ("float", (None, 2, 3))}, {"y": "x", "z": "cube"})
+    told: list[str] = []
+    draft("model.onnx", name="cube", told=told)
+    assert told == ["left out: output z has 3 axes: served are 2 at most"]
 
 
 def test_golden_lines_hold_floats_that_are_bit_exact() -> None:

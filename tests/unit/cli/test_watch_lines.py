@@ -23,6 +23,8 @@ from tests.unit.edges.mock_cluster import Cluster
 
 RECORD = record_schema(("prediction_id", "string"), ("score", "double"), schema_id=3)
 BYTES = record_schema(("raw", "bytes"), schema_id=4)
+SHIPPED = ("--set", f"streams.lead.bundle={shipped('models') / 'lead' / '1'}")
+LEAD = record_schema(("lead_id", "string"), ("age", "int"), schema_id=1)
 
 
 class Registry:
@@ -196,6 +198,29 @@ def test_what_was_sent_is_on_the_topic_and_once_ends_behind_the_last_record(run:
     assert len({json.loads(line)["lead_id"] for line in out.splitlines()}) == 12
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("own.jsonl", '{"lead_id": "a", "age": 41, "nmae": 1}\n{"lead_id": "b", "age": 7}\n'),
+        ("own.csv", "age,lead_id,nmae\n41,a,1\n7,b,\n"),
+    ],
+)
+def test_events_of_ones_own_are_sent_by_the_topics_schema_and_keyed_by_the_contracts_entity(
+    run: Run, cluster: Cluster, name: str, text: str
+) -> None:
+    topic = cluster.topic()
+    Path("own").mkdir()
+    Path("own/registry.json").write_text("[]")
+    SchemaFolder(Path("own")).register(f"{topic}-value", LEAD.text, "NONE")
+    Path(name).write_text(text)
+    where = ("--set", f"streams.lead.from={topic}", "--set", "registry.url=folder:own")
+    code, out, err = run("send", "lead", "--events", name, *where, *SHIPPED)
+    assert (code, out.partition(" in ")[0]) == (0, f"2 events sent to {topic}")
+    assert err == f"{name}: left out, as the schema does not have them: nmae\n"
+    sent = {key: value for batch in cluster.read(topic, 2) for key, value in zip(batch.keys, batch.values, strict=True)}
+    assert sent == {b"a": framed(LEAD, {"lead_id": "a", "age": 41}), b"b": framed(LEAD, {"lead_id": "b", "age": 7})}
+
+
 def test_bytes_are_shown_as_avro_writes_them_in_json(run: Run, cluster: Cluster) -> None:
     cluster.broker.create(["topic-y"])
     Path("own").mkdir()
@@ -233,7 +258,13 @@ def test_a_limit_ends_the_watch(run: Run, cluster: Cluster) -> None:
         (
             ("send", "lead", "--set", "streams.lead.from=visits"),
             3,
-            "no samples fit topic visits: say --kind lead or --kind login, or give --csv FILE",
+            "no samples fit topic visits: say --kind lead or --kind login, or give --events FILE",
+        ),
+        (("send", "lead", "--events", "none.csv", *SHIPPED), 3, "none.csv cannot be read: No such file or directory"),
+        (
+            ("send", "lead", "--events", "none.csv", "--kind", "lead"),
+            3,
+            "--events are your own: leave out --csv and --kind",
         ),
         (("send", "lead", "--rate", "-1"), 2, ""),
         (("send", "lead", "-n", "0"), 2, ""),

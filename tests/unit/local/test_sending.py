@@ -73,6 +73,12 @@ def messages(count: int) -> Iterator[Message]:
     return ((b"k", str(number).encode()) for number in range(count))
 
 
+def test_a_key_may_be_a_field_within_a_record() -> None:
+    inner = {"type": "record", "name": "Owner", "fields": [{"name": "id", "type": "string"}]}
+    ((key, _),) = encoded([{"owner": {"id": "l-1"}}], record_schema(("owner", inner), schema_id=7), "owner.id")
+    assert key == b"l-1"
+
+
 def test_events_become_key_and_value_in_the_wire_format() -> None:
     ((key, value),) = encoded([{"lead_id": "l-é", "age": 41}], SCHEMA, "lead_id")
     assert key == "l-é".encode()
