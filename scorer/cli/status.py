@@ -35,13 +35,14 @@ class Patience(Protocol):
 
 
 def told_status(metrics: StateObserver, clock: SystemClock, report: Report) -> Status:
-    """A status whose changes reach metrics and log; its first beat is now."""
+    """A status that metrics show from now on, and whose changes reach the log as well; its first beat is now."""
 
     def changed(state: State, detail: str) -> None:
         metrics.state(state)
         report(f"stream.{state}", {"why": detail} if detail else {})
 
     status = Status(changed)
+    metrics.state(status.state)  # it is no change, so nobody else would tell of it
     status.beat(clock.ticks_ms())
     return status
 

@@ -132,7 +132,7 @@ def read_answers(kind: Kind, batch: RecordBatch, decoded: Sequence[Events], reje
                 continue
             try:
                 by_row[row] = _answer(kind, record, partitions[row], offsets[row])
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 skip("missing_field")
     for row, value in enumerate(batch.values):
         if value is None:
@@ -150,16 +150,24 @@ def _answer(kind: Kind, record: Mapping[str, Any], partition: int, offset: int) 
     if not isinstance(entity, str) or not isinstance(event_id, str):
         raise TypeError("ids are texts")
     order = (
-        int(record["occurred_at"]),
-        int(record["source_timestamp"]),
-        int(record["source_partition"]),
-        int(record["source_offset"]),
+        _number(record["occurred_at"]),
+        _number(record["source_timestamp"]),
+        _number(record["source_partition"]),
+        _number(record["source_offset"]),
     )
     own = {name: value for name, value in record.items() if name not in NESTED}
     whole = own | {"provenance": {name: record[name] for name in record if name in NESTED}}
     tag = hashlib.blake2b(str(record["prediction_id"]).encode(), digest_size=8).hexdigest()
     body = as_json(whole)[1:]
-    return Answer(kind.name, entity, partition, offset, event_id, order, int(record["scored_at"]), tag, body)
+    return Answer(kind.name, entity, partition, offset, event_id, order, _number(record["scored_at"]), tag, body)
+
+
+def _number(value: Any) -> int:
+    """A number that is kept: of 64 bits, since stores take no other, and whoever may write to the topic can send it."""
+    found = int(value)
+    if not -(1 << 63) <= found < 1 << 63:
+        raise OverflowError
+    return found
 
 
 def as_json(value: Any) -> bytes:

@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from scorer.cli.status import STEP_MS_MAX, patience
+from scorer.cli.status import STEP_MS_MAX, patience, told_status
 from scorer.core.errors import TransientError
 from scorer.core.state import State, Status
 from scorer.edges.clock import SystemClock
@@ -20,6 +20,24 @@ class Clock(SystemClock):
 
     def ticks_ms(self) -> float:
         return self.ms
+
+
+class Shown:
+    """Metrics that remember the states that they were told."""
+
+    def __init__(self) -> None:
+        self.states: list[State] = []
+
+    def state(self, state: State) -> None:
+        self.states.append(state)
+
+
+def test_metrics_show_a_service_that_has_just_begun_as_starting() -> None:
+    shown, said = Shown(), list[str]()
+    status = told_status(shown, SystemClock(), lambda event, _: said.append(event))
+    assert (shown.states, said) == ([State.STARTING], [])
+    status.enter(State.RUNNING, "")
+    assert (shown.states, said) == ([State.STARTING, State.RUNNING], ["stream.running"])
 
 
 def test_a_step_of_the_start_may_take_a_quarter_of_an_hour_and_only_then_is_the_process_dead() -> None:

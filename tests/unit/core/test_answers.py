@@ -59,6 +59,14 @@ def test_other_lanes_and_records_without_what_is_needed_are_skipped_and_counted(
     assert reading.next_offsets == {0: 21, 1: 31}
 
 
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), 1e300, "9" * 30, -(2**63) - 1, 2**63])
+@pytest.mark.parametrize("field", ["occurred_at", "source_offset", "scored_at"])
+def test_a_number_that_no_store_takes_is_skipped_and_counted(field: str, number: object) -> None:
+    reading = read(lead_score("a", 1, **{field: number}), lead_score("b", 2, **{field: 2**63 - 1}))
+    assert [answer.entity for answer in reading.answers] == ["b"]
+    assert reading.skipped == {"missing_field": 1}
+
+
 def test_a_null_value_erases_whom_its_key_names_in_the_order_of_the_topic() -> None:
     events = Events(np.array([1]), SCHEMA, [lead_score("a", 1)])
     reading = read_answers(KIND, batch([b"a", b"a", b"a", None, b"\xff"], [None, b"", None, None, None]), [events], {})

@@ -114,8 +114,11 @@ def test_a_password_that_stands_otherwise_in_its_file_by_now_is_noticed(tmp_path
     assert not rotation.due()
     file.unlink()
     assert not rotation.due(), "it is being replaced"
+    file.write_text("n")
+    assert not rotation.due(), "it may be half of it"
     file.write_text("new")
-    assert rotation.due()
+    assert not rotation.due()
+    assert rotation.due(), "it stands still"
     assert current(properties) == {"sasl.username": "u", "sasl.password": "new"}
     fixed = Rotation({"sasl.password": "of a variable"})
     fixed.heard(REFUSED)
@@ -130,6 +133,20 @@ def test_a_new_password_is_looked_for_only_for_some_minutes_after_the_old_one_wa
     assert not rotation.due(), "the old one may still be the one that counts"
     rotation.heard(REFUSED)
     clock.now_s += REFUSED_S - 1
-    assert rotation.due()
+    assert [rotation.due(), rotation.due()] == [False, True]
     clock.now_s += 2
     assert not rotation.due()
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("name", ["ssl.ca.location", "ssl.certificate.location", "ssl.key.location"])
+def test_a_file_that_the_client_reads_once_is_noticed_when_it_holds_something_else(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "tls.pem"
+    file.write_text("old")
+    rotation = Rotation({name: str(file), "ssl.keystore.location": ""})
+    rotation.heard(REFUSED)
+    assert not any(rotation.due() for _ in range(3))
+    file.unlink()
+    assert not any(rotation.due() for _ in range(3)), "it is being replaced"
+    file.write_text("new")
+    assert [rotation.due(), rotation.due()] == [False, True]

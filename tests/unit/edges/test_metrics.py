@@ -77,6 +77,11 @@ def test_every_record_is_counted_once_as_scored_rejected_or_a_tombstone() -> Non
     assert sum(value for (name, *_), value in found.items() if name in parts) == 15
 
 
+def test_what_is_seldom_counted_begins_at_0_so_that_its_first_step_is_an_increase() -> None:
+    found = read(metrics())
+    assert found["scorer_tombstones_total",] == found["scorer_transactions_aborted_total",] == 0
+
+
 def test_durations_and_ages_are_seconds() -> None:
     of = metrics()
     of.batch(batch(2, [NOW_MS - 3000, NOW_MS - 500]), scored(2), 250.0, NOW_MS)
