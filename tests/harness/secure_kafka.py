@@ -61,6 +61,19 @@ class Right:
     pattern: str = "literal"
 
 
+_SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Authority:
     """Signs certificates. `file` is its own."""
@@ -76,6 +89,8 @@ class Authority:
         if not path.exists():
             built = self._builder(self.name, self.key, days=30)
             built = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            own = x509.SubjectKeyIdentifier.from_public_key(self.key.public_key())
+            built = built.add_extension(own, critical=False).add_extension(_SIGNS, critical=True)
             path.write_bytes(built.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         return path
 
@@ -86,7 +101,10 @@ class Authority:
         """
         key = ec.generate_private_key(ec.SECP256R1())
         here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-        signed = self._builder(name, key, days).add_extension(here, critical=False).sign(self.key, hashes.SHA256())
+        # Python 3.13 trusts no certificate without it.
+        by = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        built = self._builder(name, key, days).add_extension(here, critical=False).add_extension(by, critical=False)
+        signed = built.sign(self.key, hashes.SHA256())
         path = self.folder / f"{file or name}.pem"
         path.write_bytes(
             key.private_bytes(
