@@ -21,11 +21,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from scorer.core.errors import ConfigError, HaltError, TransientError
 from scorer.core.load import AT_OFFSET, AT_PARTITION, ROW, Load, kept, newest, once, outlived, without
-from scorer.core.tables import ORDER, Layout, grown
+from scorer.core.tables import ORDER, Layout
 from scorer.edges.sql import postgres, sqlite
 from scorer.edges.sql.bookkeeping import erase, keep_refused, keep_unreadable, lock, store, stored
 from scorer.edges.sql.database import POSTGRES, address, connected, reading, transaction, translated, tried
-from scorer.edges.sql.names import ID, Names, grow, position, tables
+from scorer.edges.sql.growth import grow, refuse_without_rights, widened
+from scorer.edges.sql.names import ID, Names, position, tables
 from scorer.edges.sql.views import definitions, make, words
 
 PAUSE_LOADS_MAX = 64
@@ -107,7 +108,7 @@ class SqlSink:
     def _rows(self, connection: Connection, load: Load) -> int:
         """Writes predictions and carries out erasures. Returns how many predictions are new."""
         if load.rows is not None and load.layout is not None:
-            self._fit(connection, load.layout)
+            self._fit(connection, load)
             load = once(load)
             keep, erased = outlived(load)
             gone = kept(load, ~keep).rows
@@ -212,9 +213,9 @@ class SqlSink:
         self._bulk.insert(connection, name, rows)
         return name
 
-    def _fit(self, connection: Connection, layout: Layout) -> None:
+    def _fit(self, connection: Connection, load: Load) -> None:
         """Makes room for columns that the tables do not have yet."""
-        wider = grown(self._layout, layout)
+        wider = widened(self._layout, load)
         if wider != self._layout:
             self._make(connection, wider)
             self._layout = wider
@@ -224,7 +225,10 @@ class SqlSink:
         if connection.dialect.name == POSTGRES:
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": MAKE_LOCK})
         queries = definitions(self._names, layout, self._source_topic, words(connection))
-        grow(connection, [position, *tables(self._names, layout)], list(queries))
+        wanted = [position, *tables(self._names, layout)]
+        grow(connection, wanted, list(queries))
+        if connection.dialect.name == POSTGRES:
+            refuse_without_rights(connection, wanted)
         make(connection, queries)
 
     def _refuse_gap(self, there: Mapping[int, int], load: Load) -> None:
