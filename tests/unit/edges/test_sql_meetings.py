@@ -34,14 +34,14 @@ def until(place: Place, query: str, wanted: int) -> None:
 
 
 def held(monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Event]:
-    """Holds the first transaction before its end: (it is there, let it go)."""
+    """Holds the first transaction once its rows are written: (it is there, let it go)."""
     there, go, store = Event(), Event(), sink.store
 
     def wait(*args: object) -> None:
-        store(*args)  # type: ignore[arg-type]
         if not there.is_set():
             there.set()
             assert go.wait(10)
+        store(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sink, "store", wait)
     return there, go
@@ -91,6 +91,26 @@ def test_of_two_sinks_that_write_an_entity_at_once_the_newer_prediction_stays_wi
         ("event-1", "of 1")
     ]
     assert place.rows("SELECT count(*) FROM t_history_items") == [(2,)]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_of_two_models_predictions_of_one_event_the_first_stays_on_postgresql(place: Place, at_once: bool) -> None:
+    items = {version: [{"product_code": f"of {version}", "score": 1.0}] for version in "12"}
+    both = [prediction("login", 7, model_version=version, items=items[version]) for version in "12"]
+    writing = place.sink("login")
+    for at, part in enumerate([both] if at_once else [both[:1], both[1:]]):
+        writing.write(load("login", part, at))
+    found = place.rows("SELECT model_version, product_code FROM t JOIN t_items USING (customer_id)")
+    assert found == [("1", "of 1")]
+
+
+def test_each_sink_keeps_a_position_of_its_own_for_each_topic_on_postgresql(place: Place) -> None:
+    one, other = place.sink(base="t"), place.sink(base="u")
+    one.write(load("lead", [prediction("lead", at) for at in range(3)]))
+    one.write(Load("letters", {0: 0}, {0: 7}, refused=[Refused(0, 4, 0, "decode", "malformed")]))
+    assert other.write(load("lead", [prediction("lead", 0)]))["row"] == 1
+    assert one.write(load("lead", [prediction("lead", 3)], 3))["row"] == 1
+    assert (one.positions(TOPIC), one.positions("letters"), other.positions(TOPIC)) == ({0: 4}, {0: 7}, {0: 1})
 
 
 def test_days_and_times_are_utc_whatever_zone_the_database_and_its_readers_are_in(place: Place) -> None:

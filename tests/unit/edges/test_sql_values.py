@@ -59,6 +59,7 @@ def test_every_value_is_what_it_was_alone_the_same_in_all_rows_or_among_others(p
     assert written(place, kind, [values[at] for at in filled]) == [wanted[at] for at in filled]
     for given, back in zip(values, wanted, strict=True):
         assert written(place, kind, [given] * 2) == [back] * 2
+        assert written(place, kind, [given, None]) == [back, None]
 
 
 def test_no_number_stays_no_number(place: Place) -> None:
