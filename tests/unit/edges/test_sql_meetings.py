@@ -110,7 +110,8 @@ def test_each_sink_keeps_a_position_of_its_own_for_each_topic_on_postgresql(plac
     one.write(Load("letters", {0: 0}, {0: 7}, refused=[Refused(0, 4, 0, "decode", "malformed")]))
     assert other.write(load("lead", [prediction("lead", 0)]))["row"] == 1
     assert one.write(load("lead", [prediction("lead", 3)], 3))["row"] == 1
-    assert (one.positions(TOPIC), one.positions("letters"), other.positions(TOPIC)) == ({0: 4}, {0: 7}, {0: 1})
+    one.write(Load("letters", {0: 7}, {0: 9}))
+    assert (one.positions(TOPIC), one.positions("letters"), other.positions(TOPIC)) == ({0: 4}, {0: 9}, {0: 1})
 
 
 def test_days_and_times_are_utc_whatever_zone_the_database_and_its_readers_are_in(place: Place) -> None:

@@ -120,6 +120,14 @@ def test_the_statements_that_are_printed_run_and_lose_nothing(place: Place, befo
     ]
 
 
+@pytest.mark.parametrize("narrower", ["float", "long"])
+def test_a_column_that_holds_more_than_is_needed_is_kept_on_postgresql(place: Place, narrower: str) -> None:
+    place.sink(schema=with_fields(score="double"))
+    schema = with_fields(score=narrower)
+    place.sink(schema=schema).write(load_as(schema, 1, score=7))
+    assert place.rows("SELECT score FROM t") == [(7.0,)]
+
+
 def test_texts_without_a_limit_are_texts_by_whatever_name(place: Place) -> None:
     place.sink()
     place.run("ALTER TABLE t_rejected ALTER stage TYPE varchar")
