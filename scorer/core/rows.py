@@ -1,13 +1,14 @@
 """Decoded predictions as the rows of their tables, the same from Arrow columns as from records.
 
-A value that no table can hold (a time outside the years 1 to 9999, a text with a zero character) makes its prediction
-unreadable: its bytes are kept with the reason, and its neighbours become rows.
+A value that no table can hold (a time outside the years 1 to 9999, a text with a zero character, a key that no index
+takes) makes its prediction unreadable: its bytes are kept with the reason, and its neighbours become rows.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,13 @@ ARROW: Mapping[Type, Any] = {
 }
 TIME_MS_MIN, TIME_MS_MAX = -62_135_596_800_000, 253_402_300_799_999
 """The years 1 to 9999: what databases and their clients agree on."""
+KEY_BYTES_MAX = 2500
+"""Of an entity or a prediction_id: an entry of PostgreSQL's index is 2,704 bytes at most, an item's rank included."""
 UNTABLED: Mapping[str, str] = {
     "time_out_of_range": "a time lies outside the years 1 to 9999",
     "nul_in_text": "a text holds a zero character, which databases do not take",
     "missing_field": "a field that every prediction has is null",
+    "key_too_long": "the entity or the prediction_id is longer than 2,500 bytes",
 }
 """Why a prediction that decodes is still no row; further reasons are those of records.REASONS."""
 
@@ -155,6 +159,10 @@ def _problems(rows: pa.Table, items: Mapping[str, pa.Table], layout: Layout) -> 
     """Which rows cannot be stored, by reason."""
     required = [name for name in (*PROVENANCE, layout.entity) if rows.column(name).null_count]
     found = [("missing_field", rows.column(name).is_null().to_numpy()) for name in required]
+    for name in (layout.entity, "prediction_id"):
+        long = pc.fill_null(pc.greater(pc.binary_length(rows.column(name)), KEY_BYTES_MAX), False).to_numpy()
+        if long.any():
+            found.append(("key_too_long", long))
     found += _unholdable(rows, layout.columns)
     for each in layout.items:
         table = items[each.name]
@@ -199,6 +207,8 @@ def _plain(value: Any, node: Node) -> Any:
         return {name: None if value[name] is None else _plain(value[name], child) for name, child in node.fields}
     if node.kind == "union" and len(rest := [each for each in node.branches if each.kind != "null"]) == 1:
         return None if value is None else _plain(value, rest[0])
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)  # JSON has no word for it, and databases take nothing else
     return value
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from scorer.edges.sql.database import connected, transaction
+from scorer.edges.sql.database import connected, reading, transaction
 from scorer.edges.sql.names import Names
 from scorer.edges.sql.views import TOTAL, gaps, tails, words
 
@@ -69,7 +69,7 @@ class Completeness:
 
     def unknown(self) -> list[Span]:
         """Offsets of which nothing is known."""
-        with connected(self._engine) as connection:
+        with reading(self._engine) as connection:
             word = words(connection)
             query = (
                 f"WITH gaps AS ({gaps(self._names, self._topic, word)}), "
@@ -102,7 +102,7 @@ class Completeness:
             "(SELECT COALESCE(sum(last_offset - first_offset + 1), 0) "
             f"FROM {skipped} WHERE source_topic = :topic) FROM {view} WHERE day = '{TOTAL}'"
         )
-        with connected(self._engine) as connection:
+        with reading(self._engine) as connection:
             row = connection.execute(sa.text(query), {"topic": self._topic}).one()
             return Totals(*(int(each) for each in row))
 

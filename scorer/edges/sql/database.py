@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +45,12 @@ _SQLITE_WAITING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR"
 _SQLITE_REFUSED = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH", "SQLITE_NOTADB")
 _REFUSALS = re.compile(
     r"authentication failed|no password supplied|does not exist|pg_hba\.conf|permission denied"
-    r"|SSL was required|certificate verify failed|does not match host name|invalid \w+ value|invalid connection option",
+    r"|invalid connection option|invalid \w+ value|SSL was required|certificate|does not match host name|unknown ca",
     re.I,
 )
+"""What a server or libpq says while connecting, where psycopg knows of no SQLSTATE, and waiting would not help."""
+_NOT_QUOTED = frozenset({"collation", "concurrently", "lateral", "system_user", "tablesample"})
+"""Words that PostgreSQL reserves and SQLAlchemy does not quote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +71,18 @@ def open_engine(access: Access) -> Engine:
     url = _url(access)
     options: dict[str, Any] = {}
     if url.get_backend_name() == POSTGRES:
-        settings = {"lock_timeout": LOCK_MS_MAX, "idle_in_transaction_session_timeout": IDLE_MS_MAX}
-        options = {
+        preferred = {
             "connect_timeout": CONNECT_S_MAX,
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
             "tcp_user_timeout": DEAD_PEER_MS_MAX,
             "application_name": "scorer sink",
-            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()) + " -c TimeZone=UTC",
         }
+        options = {name: value for name, value in preferred.items() if name not in url.query}
+        # COPY sends bytes as they are, whatever a role's settings say. Prepared statements stay with one server
+        # process, and a pooler gives each transaction another one.
+        options |= {"client_encoding": "utf8", "prepare_threshold": None}
     else:
         options = {"timeout": LOCK_MS_MAX / 1000, "check_same_thread": False}
     try:
@@ -88,6 +93,9 @@ def open_engine(access: Access) -> Engine:
         ) from error
     if engine.dialect.name == SQLITE:
         sa.event.listen(engine, "connect", _prepare_sqlite)
+    else:
+        preparer = engine.dialect.identifier_preparer
+        preparer.reserved_words = preparer.reserved_words | _NOT_QUOTED
     return engine
 
 
@@ -108,9 +116,27 @@ def connected(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """The same for statements that only read; on PostgreSQL they wait for locks as `transaction` does."""
+    with connected(engine) as connection, nullcontext() if engine.dialect.name == SQLITE else transaction(connection):
+        yield connection
+
+
+@contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """All or nothing. SQLite's takes the one write lock at its beginning, so that it never has to give up half-way."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == SQLITE else "BEGIN")
+    """All or nothing. SQLite's takes the one write lock at its beginning, so that it never has to give up half-way.
+
+    PostgreSQL's brings its settings along, since a pooler may give it any server process and roles have settings of
+    their own: a lock is waited for and a frozen transaction kept so long at most, work may take its time, and who has
+    waited for another's lock then sees what that one did.
+    """
+    begin = "BEGIN IMMEDIATE"
+    if connection.dialect.name == POSTGRES:
+        begin = (
+            f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {LOCK_MS_MAX}; "
+            f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_MS_MAX}; SET LOCAL statement_timeout = 0"
+        )
+    connection.exec_driver_sql(begin)
     try:
         yield
         connection.exec_driver_sql("COMMIT")
@@ -169,7 +195,7 @@ def _url(access: Access) -> URL:
         return url
     if backend not in (POSTGRES, "postgres"):
         raise ConfigError(f"sink.sql.url is for {backend}, and there are tables for SQLite and PostgreSQL: {hint}")
-    if not url.query.keys().isdisjoint({"password", "passfile"}):
+    if not url.query.keys().isdisjoint({"password", "passfile", "sslpassword"}):
         raise ConfigError("sink.sql.url holds a password, which would be printed: set sink.sql.password instead")
     url = url.set(drivername="postgresql+psycopg")
     return url.set(username=access.username or url.username, password=access.password or url.password)

@@ -1,22 +1,16 @@
-"""The tables that a sink keeps, as SQLAlchemy tables, and how existing ones grow with the schema.
-
-Additive changes add columns; columns that are no longer written stay and are null. A type that a column cannot hold is
-refused with the statements to run.
-"""
+"""The tables that a sink keeps, as SQLAlchemy tables, and what they are called."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
-from sqlalchemy.schema import CreateTable
 
-from scorer.core.errors import ContractError, HaltError
+from scorer.core.errors import ContractError
 from scorer.core.tables import ORDER, RANK, Column, Layout, Type
-from scorer.edges.sql.database import SQLITE
 
 ID = "prediction_id"
 _KEY = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -32,6 +26,17 @@ TYPES: dict[Type, sa.types.TypeEngine[Any]] = {
     Type.TIME_MICROS: _TIME,
     Type.BYTES: sa.LargeBinary(),
 }
+
+
+NAME_LENGTH_MAX = 63
+"""PostgreSQL cuts longer names, and would not find by its own name what it made."""
+
+
+def fitting(name: str) -> str:
+    """A table's or view's name as databases take it: what is too long is cut, with a digest behind it."""
+    if len(name) <= NAME_LENGTH_MAX:
+        return name
+    return f"{name[: NAME_LENGTH_MAX - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +72,11 @@ class Names:
 
     def items(self, name: str) -> str:
         """Items of the latest predictions."""
-        return f"{self.base}_{name}"
+        return fitting(f"{self.base}_{name}")
 
     def history_items(self, name: str) -> str:
         """Items of all predictions."""
-        return f"{self.history}_{name}"
+        return fitting(f"{self.history}_{name}")
 
 
 position = sa.Table(
@@ -105,35 +110,6 @@ def tables(names: Names, layout: Layout) -> list[sa.Table]:
             owner = sa.Column(key, _KEY, primary_key=True)
             made.append(sa.Table(name, meta, owner, rank, *_columns(each.columns, [])))
     return made
-
-
-def grow(connection: Connection, wanted: Sequence[sa.Table], views: Sequence[str]) -> list[str]:
-    """Makes tables and columns that are not there. Returns the names of those changed. `views` may be in the way.
-
-    Raises:
-        HaltError: a column cannot hold what is to be written; with the statements to run.
-    """
-    changed: list[str] = []
-    narrow: list[tuple[str, str, str, str]] = []
-    seen = sa.inspect(connection)
-    there = set(seen.get_table_names())
-    for table in wanted:
-        if table.name not in there:
-            connection.execute(CreateTable(table))
-            changed.append(table.name)
-            continue
-        known = {str(each["name"]): each["type"] for each in seen.get_columns(table.name)}
-        for column in table.columns:
-            text = _type(connection, column.type)
-            if column.name not in known:
-                quoted = [_quoted(connection, name) for name in (table.name, column.name)]
-                connection.exec_driver_sql(f"ALTER TABLE {quoted[0]} ADD COLUMN {quoted[1]} {text}")
-                changed.append(table.name)
-            elif not _holds(_type(connection, known[column.name]), text):
-                narrow.append((table.name, column.name, _type(connection, known[column.name]), text))
-    if narrow:
-        raise HaltError(_statements(connection, narrow, views))
-    return changed
 
 
 def _columns(columns: Sequence[Column], keys: Sequence[str]) -> Iterator[sa.Column[Any]]:
@@ -186,29 +162,3 @@ def _bookkeeping(names: Names, meta: sa.MetaData) -> list[sa.Table]:
             sa.Column("next_offset", sa.BigInteger, nullable=False),
         ),
     ]
-
-
-def _holds(there: str, wanted: str) -> bool:
-    return there == wanted or (wanted == "REAL" and there in ("DOUBLE PRECISION", "DOUBLE"))
-
-
-def _statements(connection: Connection, narrow: Sequence[tuple[str, str, str, str]], views: Sequence[str]) -> str:
-    run: list[str] = [f"DROP VIEW IF EXISTS {', '.join(_quoted(connection, name) for name in views)};"]
-    if connection.dialect.name == SQLITE:
-        run = []
-    for table, column, _, wanted in narrow:
-        quoted, name = _quoted(connection, table), _quoted(connection, column)
-        if connection.dialect.name == SQLITE:
-            run.append(f"ALTER TABLE {quoted} RENAME COLUMN {name} TO {_quoted(connection, f'{column}_before')};")
-        else:
-            run.append(f"ALTER TABLE {quoted} ALTER COLUMN {name} TYPE {wanted} USING {name}::{wanted};")
-    said = "; ".join(f"{table}.{column} is {known}, predictions now hold {new}" for table, column, known, new in narrow)
-    return f"{said}. Stop the sink, run these statements, start it (it makes its views again):\n" + "\n".join(run)
-
-
-def _type(connection: Connection, kind: sa.types.TypeEngine[Any]) -> str:
-    return kind.compile(connection.dialect).partition(" COLLATE")[0]
-
-
-def _quoted(connection: Connection, name: str) -> str:
-    return connection.dialect.identifier_preparer.quote(name)

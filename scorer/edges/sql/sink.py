@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from scorer.core.errors import ConfigError, HaltError, TransientError
 from scorer.core.load import AT_OFFSET, AT_PARTITION, ROW, Load, kept, newest, once, outlived, without
-from scorer.core.tables import ORDER, Layout, grown
+from scorer.core.tables import ORDER, Layout
 from scorer.edges.sql import postgres, sqlite
 from scorer.edges.sql.bookkeeping import erase, keep_refused, keep_unreadable, lock, store, stored
-from scorer.edges.sql.database import POSTGRES, address, connected, transaction, translated, tried
-from scorer.edges.sql.names import ID, Names, grow, position, tables
+from scorer.edges.sql.database import POSTGRES, address, connected, reading, transaction, translated, tried
+from scorer.edges.sql.growth import grow, refuse_without_rights, widened
+from scorer.edges.sql.names import ID, Names, position, tables
 from scorer.edges.sql.views import definitions, make, words
 
-STAGE = "scorer_stage"
 PAUSE_LOADS_MAX = 64
 MAKE_LOCK = 5_227_914_011
 """PostgreSQL's advisory lock while tables are made or grow, so that sinks that do so together do not collide."""
@@ -41,7 +42,6 @@ class SqlSink:
         self._layout = layout
         self._bulk: Any = postgres if engine.dialect.name == POSTGRES else sqlite
         self._connection: Connection | None = None
-        self._staged: Layout | None = None  # what this connection's temporary tables are made for
         self._direct = _Sparing()
         self._repeats = False  # whether the latest batch held predictions that were there already
 
@@ -52,17 +52,17 @@ class SqlSink:
             TransientError: the database is away.
             ConfigError: it refuses us, or has a column that cannot hold what is to be written.
         """
-        with connected(self._engine) as connection:
-            self._check(connection)
-            try:
+        try:
+            with connected(self._engine) as connection:
+                self._check(connection)
                 with transaction(connection):
                     self._make(connection, self._layout)
-            except HaltError as error:
-                raise ConfigError(str(error)) from error
+        except HaltError as error:
+            raise ConfigError(str(error)) from error
 
     def positions(self, topic: str) -> Mapping[int, int]:
         """See ports.Sink."""
-        with connected(self._engine) as connection:
+        with reading(self._engine) as connection:
             return stored(connection, self._names, topic)
 
     def write(self, load: Load) -> Mapping[str, int]:
@@ -78,7 +78,7 @@ class SqlSink:
 
     def close(self) -> None:
         """Ends the connection."""
-        connection, self._connection, self._staged = self._connection, None, None
+        connection, self._connection = self._connection, None
         if connection is not None:
             try:
                 connection.close()
@@ -108,7 +108,7 @@ class SqlSink:
     def _rows(self, connection: Connection, load: Load) -> int:
         """Writes predictions and carries out erasures. Returns how many predictions are new."""
         if load.rows is not None and load.layout is not None:
-            self._fit(connection, load.layout)
+            self._fit(connection, load)
             load = once(load)
             keep, erased = outlived(load)
             gone = kept(load, ~keep).rows
@@ -158,9 +158,7 @@ class SqlSink:
             rows = _bare(kept(load, keep))
             if not load.items and self._direct.due() and self._all_new(connection, rows):
                 return
-            self._stage(connection)
-            self._bulk.insert(connection, STAGE, rows)
-            source = STAGE
+            source = self._staged(connection, rows)
         connection.exec_driver_sql(self._merge(_bare(load).column_names, source))
         for name, table in load.items.items():
             self._replace_items(connection, name, table.drop_columns([ROW]).column_names, source)
@@ -198,18 +196,26 @@ class SqlSink:
             f"JOIN {self._quote(self._names.history_items(name))} i ON i.{ID} = won.{ID}"
         )
 
-    def _stage(self, connection: Connection) -> None:
-        """A temporary table like the table of the latest, emptied at each commit; made once for a connection."""
-        if self._staged is self._layout:
-            return
-        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {STAGE}")
-        base = self._quote(self._names.base)
-        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {STAGE} (LIKE {base}) ON COMMIT DELETE ROWS")
-        self._staged = self._layout
+    def _staged(self, connection: Connection, rows: pa.Table) -> str:
+        """Puts rows into a temporary table, which is emptied at each commit, and returns its name.
 
-    def _fit(self, connection: Connection, layout: Layout) -> None:
+        It has the columns that are written and no other's: people add their own to the table of the latest, and what
+        these demand is not for us to give. A pooler may hand us a server process that served another sink, or none: the
+        name says for which columns it was made.
+        """
+        columns = [(each.name, each.type) for each in self._layout.columns]
+        name = f"scorer_stage_{sha256(repr((self._names.base, columns)).encode()).hexdigest()[:8]}"
+        quoted = ", ".join(self._quote(column) for column, _ in columns)
+        connection.exec_driver_sql(
+            f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ON COMMIT DELETE ROWS AS "
+            f"SELECT {quoted} FROM {self._quote(self._names.base)} WITH NO DATA"
+        )
+        self._bulk.insert(connection, name, rows)
+        return name
+
+    def _fit(self, connection: Connection, load: Load) -> None:
         """Makes room for columns that the tables do not have yet."""
-        wider = grown(self._layout, layout)
+        wider = widened(self._layout, load)
         if wider != self._layout:
             self._make(connection, wider)
             self._layout = wider
@@ -219,7 +225,10 @@ class SqlSink:
         if connection.dialect.name == POSTGRES:
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": MAKE_LOCK})
         queries = definitions(self._names, layout, self._source_topic, words(connection))
-        grow(connection, [position, *tables(self._names, layout)], list(queries))
+        wanted = [position, *tables(self._names, layout)]
+        grow(connection, wanted, list(queries))
+        if connection.dialect.name == POSTGRES:
+            refuse_without_rights(connection, wanted)
         make(connection, queries)
 
     def _refuse_gap(self, there: Mapping[int, int], load: Load) -> None:

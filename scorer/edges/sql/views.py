@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from scorer.core.tables import ORDER, Layout
 from scorer.edges.sql.database import POSTGRES
-from scorer.edges.sql.names import Names
+from scorer.edges.sql.names import Names, fitting
 
 STALE_DAYS = 30
 TOTAL = "total"
@@ -60,8 +60,8 @@ def definitions(names: Names, layout: Layout, source_topic: str, word: Words) ->
     """Every view's name and query."""
     made: dict[str, str] = {}
     for label in layout.labels:
-        made[f"{names.base}_by_{label}_day"] = _by_day(names, layout, label, word)
-        made[f"{names.base}_{label}_moves"] = _moves(names, layout, label, word)
+        made[fitting(f"{names.base}_by_{label}_day")] = _by_day(names, layout, label, word)
+        made[fitting(f"{names.base}_{label}_moves")] = _moves(names, layout, label, word)
     made[f"{names.base}_stale"] = _stale(names, layout, word)
     made[f"{names.base}_completeness"] = _completeness(names, source_topic, word)
     return made
@@ -72,6 +72,8 @@ def make(connection: Connection, wanted: Mapping[str, str]) -> None:
     quote = connection.dialect.identifier_preparer.quote
     if connection.dialect.name == POSTGRES:
         for name, query in wanted.items():
+            if _is_there(connection, name, query):
+                continue
             connection.exec_driver_sql("SAVEPOINT views")
             try:
                 connection.exec_driver_sql(f"CREATE OR REPLACE VIEW {quote(name)} AS {query}")
@@ -92,6 +94,21 @@ def make(connection: Connection, wanted: Mapping[str, str]) -> None:
             connection.exec_driver_sql(text)
 
 
+def _is_there(connection: Connection, name: str, query: str) -> bool:
+    """Whether PostgreSQL has this view: it understands both in the same way.
+
+    Replacing it would wait for everybody who reads it (a dashboard, a dump), let nobody else read it meanwhile, and
+    need its owner.
+    """
+    probe = "scorer_probe"
+    connection.exec_driver_sql(f"CREATE TEMPORARY VIEW {probe} AS {query}")
+    same = "SELECT pg_get_viewdef(to_regclass(:name)) = pg_get_viewdef(to_regclass(:probe))"
+    asked = {"name": connection.dialect.identifier_preparer.quote(name), "probe": f"pg_temp.{probe}"}
+    found = connection.execute(sa.text(same), asked).scalar_one()
+    connection.exec_driver_sql(f"DROP VIEW pg_temp.{probe}")
+    return bool(found)
+
+
 def _by_day(names: Names, layout: Layout, label: str, word: Words) -> str:
     quote = word.quote
     figures = "".join(
@@ -99,8 +116,9 @@ def _by_day(names: Names, layout: Layout, label: str, word: Words) -> str:
         for number in layout.numbers
         for name, call in (("mean", "avg"), ("min", "min"), ("max", "max"))
     )
+    shown = quote(f"{label}_given" if label in ("day", "predictions") else label)
     return (
-        f"SELECT {word.day('occurred_at')} AS day, {quote(label)}, count(*) AS predictions{figures} "
+        f"SELECT {word.day('occurred_at')} AS day, {quote(label)} AS {shown}, count(*) AS predictions{figures} "
         f"FROM {quote(names.history)} GROUP BY 1, 2"
     )
 

@@ -15,7 +15,7 @@ from scorer.core.decode import Events
 from scorer.core.letters import Author
 from scorer.core.load import Erasure, Load, Refused
 from scorer.core.records import Headers, Rejection, Stage
-from scorer.core.rows import TIME_MS_MAX, TIME_MS_MIN, letter_load, prediction_load
+from scorer.core.rows import KEY_BYTES_MAX, TIME_MS_MAX, TIME_MS_MIN, letter_load, prediction_load
 from scorer.core.schema import writer_schema
 from scorer.core.tables import RANK, layout
 from tests.unit.core.batches import batch_of
@@ -104,6 +104,12 @@ def test_a_prediction_that_no_table_holds_for_two_reasons_is_kept_once() -> None
 def test_times_are_held_from_the_first_to_the_last_millisecond_of_the_years_1_to_9999() -> None:
     found = predicted(*({"at": at} for at in (TIME_MS_MIN - 1, TIME_MS_MIN, TIME_MS_MAX, TIME_MS_MAX + 1)))
     assert [(each.offset, each.reason) for each in found.unreadable] == [(at, "time_out_of_range") for at in (1, 4)]
+
+
+@pytest.mark.parametrize("name", ["who", "prediction_id"])
+def test_a_key_is_held_up_to_2500_bytes(name: str) -> None:
+    found = predicted(*({name: key} for key in ("k" * KEY_BYTES_MAX, "ü" * 1251, "k")))
+    assert [(each.offset, each.reason) for each in found.unreadable] == [(2, "key_too_long")]
 
 
 def test_items_are_counted_from_one_in_each_prediction() -> None:

@@ -91,3 +91,13 @@ def test_any_prediction_comes_to_the_same_rows_by_column_as_by_record(case: Case
     loads = loads_of(schema_of(case.schema), [prefix(1) + known.getvalue() + body for body in case.bodies])
     if loads is not None:
         assert_same(*loads)
+
+
+def test_what_is_no_number_in_json_is_a_text_there() -> None:
+    fields = [{"name": "m", "type": {"type": "map", "values": "double"}}, {"name": "u", "type": ["double", "string"]}]
+    schema = schema_of({"type": "record", "name": "P", "fields": fields})
+    given = {**SOME, "m": {"a": float("nan"), "b": 0.5}, "u": float("-inf")}
+    found = load_of(Events(np.arange(1), schema, [given]), batch_of([b"value"]))
+    assert found.rows is not None
+    assert found.rows.column("m").to_pylist() == ['{"a": "nan", "b": 0.5}']
+    assert found.rows.column("u").to_pylist() == ['"-inf"']

@@ -1,4 +1,4 @@
-"""A registry to talk to, and a certificate for it."""
+"""A registry to talk to, a certificate for it, and a database of one's own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.harness.postgres import Server
 from tests.unit.edges.registry_stub import Running, serve
+from tests.unit.edges.sql_places import Place
 
 
 @pytest.fixture
@@ -43,3 +45,11 @@ def certificate(tmp_path: Path) -> Path:
         key.private_bytes(serialization.Encoding.PEM, private, plain) + signed.public_bytes(serialization.Encoding.PEM)
     )
     return path
+
+
+@pytest.fixture
+def place(postgres: Server, database: str) -> Iterator[Place]:
+    """A PostgreSQL database for one test alone."""
+    it = Place(postgres, database)
+    yield it
+    it.close()
