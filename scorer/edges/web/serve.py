@@ -146,7 +146,7 @@ async def _serve(site: Site, stop: Event, begun: Callable[[asyncio.AbstractEvent
     begun(asyncio.get_running_loop())
     upkeep = [asyncio.ensure_future(each) for each in (site.streams.tend(), _reload(site.authority))]
     serving = asyncio.ensure_future(server.serve(sockets=[site.listener]))
-    while not stop.is_set() and not serving.done():
+    while not (stop.is_set() or serving.done() or any(each.done() for each in upkeep)):
         await asyncio.sleep(LOOK_EVERY_S)
     server.should_exit = True
     site.streams.close_all()
