@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from asyncio import AbstractEventLoop
 from functools import partial
 from socket import socket
@@ -135,6 +136,18 @@ def _hosts(chosen: Gateway) -> frozenset[str]:
     return own if wildcard else own | {_as_header(chosen.host)}
 
 
+def _origins(chosen: Gateway) -> frozenset[str]:
+    """The origins that may read, as browsers write them; one that no browser would ever send is refused."""
+    found = frozenset(each.strip().lower() for each in chosen.origins.split(",") if each.strip())
+    for each in sorted(found):
+        if each != "null" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/*?#@\s]+", each):
+            raise ConfigError(
+                f"gateway.origins {each} is no origin: scheme, name and perhaps a port, nothing behind them and no *, "
+                "as in https://shop.example"
+            )
+    return found
+
+
 def _as_header(host: str) -> str:
     """A name or an address as the Host header has it: in small letters, IPv6 in brackets."""
     try:
@@ -177,8 +190,7 @@ def _site(
     streams = Streams(limits)
     popular = {name: Popular(live) for name, live in lives.items()}
     inner = make_app(Served(lives, popular, streams, authority, chosen.wait_ms_max, scorer_version(), explain))
-    origins = frozenset(each.strip() for each in chosen.origins.split(",") if each.strip())
-    guard = Guard(inner, authority, Buckets(chosen.rate_per_s), hosts, origins, metrics, report)
+    guard = Guard(inner, authority, Buckets(chosen.rate_per_s), hosts, _origins(chosen), metrics, report)
     return Site(guard, listener, chosen.streams_max + SPARE_CONNECTIONS, streams, authority, report)
 
 
