@@ -15,9 +15,10 @@ from starlette.responses import Response
 from scorer.core.answers import Answer, as_json
 from scorer.core.errors import TransientError
 from scorer.edges.web.documents import DESCRIPTION, KINDS, NOT_FOUND, prediction_answers, stream_answers
+from scorer.edges.web.expected import CrowdedError
 from scorer.edges.web.explained import EXPLAIN, Explain, add_explained
 from scorer.edges.web.guard import LET_IN
-from scorer.edges.web.live import CrowdedError, LiveKind
+from scorer.edges.web.live import LiveKind
 from scorer.edges.web.page import add_page
 from scorer.edges.web.popular import Popular
 from scorer.edges.web.problems import ProblemError, problem
