@@ -58,7 +58,7 @@ def run_gateway(settings: Settings, report: Report) -> int:
     store_path = expanded(chosen.store)
     store = LatestStore(store_path, Keep(chosen.log_rows_max, chosen.log_ms_max))
     status = told_status(metrics, clock, report)
-    ask = AskStore(store_path)
+    ask = AskStore(store_path, report)
     lives = _lives(kinds, ask, chosen)
     for name, live in lives.items():
         if epoch := store.epoch(name):  # so that streams go on before Kafka answers

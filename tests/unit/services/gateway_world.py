@@ -136,6 +136,10 @@ class FullDisk:
         if len(self.seen) < 5:
             raise TransientError("disk full")
 
+    def tidy(self, _: int) -> None:
+        """It has no room for that either."""
+        raise TransientError("disk full")
+
 
 def erasures(*offsets: int) -> RecordBatch:
     """Records without a value at these offsets of the one partition."""

@@ -13,6 +13,7 @@ from scorer.core.errors import ConfigError, HaltError, TransientError
 from scorer.core.state import State
 from scorer.edges.clock import SystemClock
 from scorer.edges.latest_store import Keep, LatestStore
+from scorer.services import gateway_writing
 from scorer.services.gateway_writing import UNWRITTEN_ROWS_MAX, Writing
 from tests.unit.services.gateway_world import KIND, BusyTopic, Counted, FullDisk, Heard, Topic, follow
 
@@ -119,6 +120,9 @@ def test_the_writer_waits_for_a_disk_that_takes_nothing_and_writes_everything_on
                 raise TransientError("disk full")
             wrote.extend(reading.next_offsets[0] for reading in readings)
 
+        def tidy(self, _: int) -> None:
+            pass
+
     heard, stop, said = Heard(), Event(), []
     writing = Writing(Disk(), heard, heard, SystemClock(), lambda event, _: said.append(event), stop)
     thread = Thread(target=writing.run)
@@ -133,3 +137,35 @@ def test_the_writer_waits_for_a_disk_that_takes_nothing_and_writes_everything_on
     assert heard.numbers[-1] == -49
     assert said == ["store.waiting", "store.waiting"]
     assert writing.problem == ""
+
+
+@pytest.mark.parametrize("coming", [False, True], ids=["idle", "written to all the time"])
+def test_the_store_is_tidied_from_time_to_time_whether_anything_comes_or_not(
+    coming: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_writing, "TIDY_EVERY_MS", 50.0)
+    tidied, tidied_twice = [], Event()
+
+    class Disk:
+        def write(self, _: Sequence[Reading], __: int) -> None:
+            pass
+
+        def tidy(self, now_ms: int) -> None:
+            tidied.append(now_ms)
+            if len(tidied) == 2:
+                tidied_twice.set()
+            raise TransientError("disk full")
+
+    heard, stop, said = Heard(), Event(), []
+    writing = Writing(Disk(), heard, heard, SystemClock(), lambda event, _: said.append(event), stop)
+    thread = Thread(target=writing.run)
+    thread.start()
+    number = 0
+    while not tidied_twice.wait(0.005) and number < 1_000:
+        number += 1
+        if coming:
+            writing.put(Reading("ks", [], {0: number}, {}), number, lambda: None)
+    stop.set()
+    thread.join(10)
+    assert len(tidied) >= 2
+    assert (said, writing.problem) == ([], "")

@@ -32,8 +32,8 @@ class Gateway:
     store: LatestStore
     live: LiveKind
     streams: Streams
+    said: list[tuple[str, Mapping[str, Any]]]
     on_loop: OnLoop | None = None
-    said: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     requests: list[tuple[str, int]] = field(default_factory=list)
     number: int = 0
 
@@ -74,15 +74,17 @@ def gateway(
     path, stop, begun = folder / "store", Event(), Event()
     store = LatestStore(path, Keep(100_000, 10**12))
     store.begin(KIND, "e1")
-    ask = AskStore(path)
+    said: list[tuple[str, Mapping[str, Any]]] = []
+
+    def report(event: str, fields: Mapping[str, Any]) -> None:
+        said.append((event, fields))
+
+    ask = AskStore(path, report)
     live = LiveKind(KIND, ask, Bounds())
     live.begin("e1", store.resume(KIND.name, {0: 0, 1: 0}), anew=False)
     streams = Streams(limits or StreamLimits(100, 500, 15.0, 3_600.0))
     listener = listening("127.0.0.1", 0)
-    it = Gateway(listener.getsockname()[1], store, live, streams)
-
-    def report(event: str, fields: Mapping[str, Any]) -> None:
-        it.said.append((event, fields))
+    it = Gateway(listener.getsockname()[1], store, live, streams, said)
 
     def explain(_: str, __: bool) -> tuple[Mapping[str, Any], list[str]]:
         return {}, []
