@@ -205,12 +205,16 @@ def _follower(
     stop: Event,
 ) -> Follower:
     topics, clock = [kind.topic for kind in kinds], SystemClock()
-    consumer = {**settings.kafka_for("consumer"), "error_cb": sparingly(report, "kafka.consumer_error")}
+    # 100 ms as librdkafka waits where no ends are asked for: they are needed once, so they need not be had sooner.
+    consumer = {"fetch.wait.max.ms": 100, **settings.kafka_for("consumer")}
+    consumer |= {"error_cb": sparingly(report, "kafka.consumer_error")}
     admin = KafkaAdmin(settings.kafka_for("admin"), report)
     return Follower(
         kinds=kinds,
         look=lambda: admin.incarnations(topics),
-        open_reader=lambda at: KafkaReader(consumer, topics, start="earliest", report=report, positions=at),
+        open_reader=lambda at: KafkaReader(
+            consumer, topics, start="earliest", report=report, positions=at, to_end=True
+        ),
         kept=store,
         writing=Writing(store, listener, metrics, clock, report, stop),
         schemas=Schemas(open_registry(settings, report), report, grace_ms_max=settings.registry.grace_ms_max),

@@ -8,14 +8,15 @@ from threading import Event, Thread
 
 import pytest
 
-from scorer.core.answers import Reading
+from scorer.core.answers import Kind, Reading
 from scorer.core.errors import ConfigError, HaltError, TransientError
-from scorer.core.state import State
+from scorer.core.records import RecordBatch
+from scorer.core.state import State, Status
 from scorer.edges.clock import SystemClock
 from scorer.edges.latest_store import Keep, LatestStore
 from scorer.services import gateway_writing
 from scorer.services.gateway_writing import UNWRITTEN_ROWS_MAX, Writing
-from tests.unit.services.gateway_world import KIND, BusyTopic, Counted, FullDisk, Heard, Topic, follow
+from tests.unit.services.gateway_world import KIND, BusyTopic, Counted, FullDisk, Heard, Topic, erasures, follow
 
 
 @pytest.fixture
@@ -67,6 +68,50 @@ def test_outages_and_lost_positions_are_waited_out_and_reading_begins_again(stor
     assert len(heard.begun_with) == 4
     assert said.count("neighbour.waiting") == 3
     assert State.WAITING in said
+
+
+class StalledTopic(BusyTopic):
+    """Its broker hands out nothing for a minute, then 10 records, and then says that this was the end."""
+
+    def __init__(self, stop: Event) -> None:
+        super().__init__(stop)
+        self.bounds_ = {("t.k", 0): (0, 12)}  # two of them are never handed out
+        self.seen: list[tuple[State, str]] = []
+        self.status = Status(lambda *_: None)
+
+    def read(self, _: int, __: int) -> list[RecordBatch]:
+        self.seen.append((self.status.state, self.status.detail))
+        self.ms += 1_000
+        self.turns += 1
+        if self.turns == 63:
+            self.ended[("t.k", 0)] = 12
+        if self.turns == 65:
+            self.stop.set()
+        return [erasures(*range(10))] if self.turns == 61 else []
+
+
+def test_it_is_ready_once_it_has_read_what_was_there_however_long_that_is_in_coming(store: LatestStore) -> None:
+    topic = StalledTopic(Event())
+    _, heard, _ = follow(store, topic, clock=topic, status=topic.status)
+    states = [state for state, _ in topic.seen]
+    assert states == [State.STARTING] * 63 + [State.RUNNING] * 2
+    assert {detail for _, detail in topic.seen[1:61]} == {"reads what came meanwhile: 12 records"}
+    assert topic.seen[62][1] == "reads what came meanwhile: 2 records"
+    assert heard.behind == [2, 0]
+
+
+def test_dropping_much_is_no_sign_of_death(store: LatestStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, alive = Status(lambda *_: None), []
+    begin = store.begin
+
+    def slowly(kind: Kind, epoch: str) -> bool:
+        alive.append(status.alive(SystemClock().ticks_ms() + 600_000, 60_000))
+        return begin(kind, epoch)
+
+    monkeypatch.setattr(store, "begin", slowly)
+    follow(store, Topic(Event()), status=status)
+    assert alive == [True]
+    assert not status.alive(SystemClock().ticks_ms() + 600_000, 60_000)
 
 
 def test_partitions_that_are_added_are_found_also_while_records_come_without_a_pause(store: LatestStore) -> None:
