@@ -34,6 +34,7 @@ from scorer.edges.web.guard import Guard
 from scorer.edges.web.limits import Buckets
 from scorer.edges.web.live import Bounds, LiveKind
 from scorer.edges.web.popular import Popular
+from scorer.edges.web.room import room_for
 from scorer.edges.web.serve import AskStore, OnLoop, Site, listening, serve
 from scorer.edges.web.streams import StreamLimits, Streams
 from scorer.edges.web.tokens import ALL, Authority
@@ -78,7 +79,8 @@ def run_gateway(settings: Settings, report: Report) -> int:
         for name, target in (("writer", follower.write), ("follower", follower.run)):
             threads.append(Thread(target=target, name=name, daemon=True))
             threads[-1].start()
-        report("gateway.serving", {"host": chosen.host, "port": listener.getsockname()[1], "open": not chosen.tokens})
+        where = {"host": chosen.host, "port": listener.getsockname()[1]}
+        report("gateway.serving", {**where, "open": not chosen.tokens, "connections": site.connections_max})
         keep_out_of_collections()  # no collection need walk what is there now while somebody waits
 
     try:
@@ -191,7 +193,7 @@ def _site(
     popular = {name: Popular(live) for name, live in lives.items()}
     inner = make_app(Served(lives, popular, streams, authority, chosen.wait_ms_max, scorer_version(), explain))
     guard = Guard(inner, authority, Buckets(chosen.rate_per_s), hosts, _origins(chosen), metrics, report)
-    return Site(guard, listener, chosen.streams_max + SPARE_CONNECTIONS, streams, authority, report)
+    return Site(guard, listener, room_for(chosen.streams_max + SPARE_CONNECTIONS), streams, authority, report)
 
 
 def _follower(
