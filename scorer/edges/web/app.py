@@ -28,12 +28,15 @@ from scorer.edges.web.streams import StreamResponse, Streams
 from scorer.edges.web.tokens import ALL, Authority, Token
 
 BACK_MAX = 100
+ID_CHARACTERS_MAX = 24 << 10
+"""Of an event: it names every partition's position, some 15 characters each."""
 
 Back = Annotated[
     int, Query(ge=0, le=BACK_MAX, description="Without a Last-Event-ID: begin with so many of the latest predictions.")
 ]
 LastEventId = Annotated[
-    str | None, Header(max_length=8192, description="The `id` of the last event that was seen: go on behind it.")
+    str | None,
+    Header(max_length=ID_CHARACTERS_MAX, description="The `id` of the last event that was seen: go on behind it."),
 ]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from scorer.core.answers import Mark
 from scorer.edges.web import serve as module
 from scorer.edges.web.streams import StreamLimits
 from tests.unit.edges.web.live_world import answer
@@ -62,3 +63,15 @@ def test_a_client_that_offers_http_2_is_answered_and_nothing_is_said_of_it(tmp_p
             client.sendall(request("/v1/ks/a", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"))
             assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
         assert troubles(it) == []
+
+
+def test_a_client_of_a_topic_with_a_thousand_partitions_comes_back_with_its_position(tmp_path: Path) -> None:
+    with gateway(tmp_path) as it, it.connect() as client:
+        it.arrive(answer("a", 1, 0), answer("b", 2, 0, part=1))
+        seen = Mark("e1", {0: 1} | dict.fromkeys(range(2, 1_000), 1_234_567_890))
+        client.sendall(request("/v1/ks/stream", f"Last-Event-ID: {seen}"))
+        came = b""
+        while b"event: prediction" not in came and (chunk := client.recv(1 << 16)):
+            came += chunk
+        assert came.startswith(b"HTTP/1.1 200 ")
+        assert (b'{"x":1}' in came, b'{"x":2}' in came) == (False, True)
