@@ -236,5 +236,8 @@ def test_a_stream_that_begins_while_the_gateway_stops_ends_at_once(gateway: Gate
         response = StreamResponse(streams, gateway.live, None, None, 0, lambda: True)
         await asyncio.wait_for(response({"type": "http"}, asyncio.Event().wait, send), 1)  # type: ignore[arg-type]
         assert [message.get("more_body") for message in sent] == [None, False]
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert (streams._open, streams._sent_s, streams._good) == ({}, {}, {}), "nothing of it is kept"
 
     asyncio.run(scenario())
