@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
+from scorer.edges.web.guard import Guard
+from scorer.edges.web.limits import Buckets
+from scorer.edges.web.tokens import Authority
 from tests.unit.edges.web.live_world import answer
 from tests.unit.edges.web.site_world import Gateway, gateway
 
@@ -109,3 +115,31 @@ def test_answers_say_how_long_they_may_be_kept(it: Gateway) -> None:
     assert head(it.ask("/v1/ks/nobody"))[1]["cache-control"] == "no-store"
     unchanged, headers = head(it.ask("/v1/ks/a", 'If-None-Match: "other", W/"t1"'))
     assert (unchanged, headers["etag"]) == (304, 'W/"t1"')
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["before it answers", "amid its answer"])
+def test_a_fault_of_ours_is_said_without_values_and_answered_unless_an_answer_has_begun(begun: bool) -> None:
+    sent: list[MutableMapping[str, Any]] = []
+    said: list[tuple[str, Mapping[str, Any]]] = []
+    seen: list[int] = []
+
+    async def faulty(_: Scope, __: Receive, send: Send) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ArithmeticError("a secret")
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    class Observer:
+        def request(self, _: str, status: int, __: float) -> None:
+            seen.append(status)
+
+    authority = Authority(None, frozenset(), lambda *_: None)
+    guard = Guard(faulty, authority, Buckets(0), frozenset(), frozenset(), Observer(), lambda *what: said.append(what))
+    scope = {"type": "http", "method": "GET", "headers": [], "raw_path": b"/v1", "query_string": b""}
+    asyncio.run(guard(scope, asyncio.Event().wait, send))  # type: ignore[arg-type]
+    assert [message.get("status") for message in sent if message["type"].endswith("start")] == [200 if begun else 500]
+    assert seen == [200 if begun else 500]
+    assert said[0][0] == "http.failed"
+    assert "secret" not in str(said) + str(sent)
