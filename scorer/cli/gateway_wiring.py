@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from asyncio import AbstractEventLoop
 from functools import partial
 from socket import socket
@@ -33,6 +34,7 @@ from scorer.edges.web.guard import Guard
 from scorer.edges.web.limits import Buckets
 from scorer.edges.web.live import Bounds, LiveKind
 from scorer.edges.web.popular import Popular
+from scorer.edges.web.room import room_for
 from scorer.edges.web.serve import AskStore, OnLoop, Site, listening, serve
 from scorer.edges.web.streams import StreamLimits, Streams
 from scorer.edges.web.tokens import ALL, Authority
@@ -57,7 +59,7 @@ def run_gateway(settings: Settings, report: Report) -> int:
     store_path = expanded(chosen.store)
     store = LatestStore(store_path, Keep(chosen.log_rows_max, chosen.log_ms_max))
     status = told_status(metrics, clock, report)
-    ask = AskStore(store_path)
+    ask = AskStore(store_path, report)
     lives = _lives(kinds, ask, chosen)
     for name, live in lives.items():
         if epoch := store.epoch(name):  # so that streams go on before Kafka answers
@@ -77,7 +79,8 @@ def run_gateway(settings: Settings, report: Report) -> int:
         for name, target in (("writer", follower.write), ("follower", follower.run)):
             threads.append(Thread(target=target, name=name, daemon=True))
             threads[-1].start()
-        report("gateway.serving", {"host": chosen.host, "port": listener.getsockname()[1], "open": not chosen.tokens})
+        where = {"host": chosen.host, "port": listener.getsockname()[1]}
+        report("gateway.serving", {**where, "open": not chosen.tokens, "connections": site.connections_max})
         keep_out_of_collections()  # no collection need walk what is there now while somebody waits
 
     try:
@@ -135,6 +138,18 @@ def _hosts(chosen: Gateway) -> frozenset[str]:
     return own if wildcard else own | {_as_header(chosen.host)}
 
 
+def _origins(chosen: Gateway) -> frozenset[str]:
+    """The origins that may read, as browsers write them; one that no browser would ever send is refused."""
+    found = frozenset(each.strip().lower() for each in chosen.origins.split(",") if each.strip())
+    for each in sorted(found):
+        if each != "null" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/*?#@\s]+", each):
+            raise ConfigError(
+                f"gateway.origins {each} is no origin: scheme, name and perhaps a port, nothing behind them and no *, "
+                "as in https://shop.example"
+            )
+    return found
+
+
 def _as_header(host: str) -> str:
     """A name or an address as the Host header has it: in small letters, IPv6 in brackets."""
     try:
@@ -177,9 +192,8 @@ def _site(
     streams = Streams(limits)
     popular = {name: Popular(live) for name, live in lives.items()}
     inner = make_app(Served(lives, popular, streams, authority, chosen.wait_ms_max, scorer_version(), explain))
-    origins = frozenset(each.strip() for each in chosen.origins.split(",") if each.strip())
-    guard = Guard(inner, authority, Buckets(chosen.rate_per_s), hosts, origins, metrics, report)
-    return Site(guard, listener, chosen.streams_max + SPARE_CONNECTIONS, streams, authority, report)
+    guard = Guard(inner, authority, Buckets(chosen.rate_per_s), hosts, _origins(chosen), metrics, report)
+    return Site(guard, listener, room_for(chosen.streams_max + SPARE_CONNECTIONS), streams, authority, report)
 
 
 def _follower(
@@ -193,12 +207,16 @@ def _follower(
     stop: Event,
 ) -> Follower:
     topics, clock = [kind.topic for kind in kinds], SystemClock()
-    consumer = {**settings.kafka_for("consumer"), "error_cb": sparingly(report, "kafka.consumer_error")}
+    # 100 ms as librdkafka waits where no ends are asked for: they are needed once, so they need not be had sooner.
+    consumer = {"fetch.wait.max.ms": 100, **settings.kafka_for("consumer")}
+    consumer |= {"error_cb": sparingly(report, "kafka.consumer_error")}
     admin = KafkaAdmin(settings.kafka_for("admin"), report)
     return Follower(
         kinds=kinds,
         look=lambda: admin.incarnations(topics),
-        open_reader=lambda at: KafkaReader(consumer, topics, start="earliest", report=report, positions=at),
+        open_reader=lambda at: KafkaReader(
+            consumer, topics, start="earliest", report=report, positions=at, to_end=True
+        ),
         kept=store,
         writing=Writing(store, listener, metrics, clock, report, stop),
         schemas=Schemas(open_registry(settings, report), report, grace_ms_max=settings.registry.grace_ms_max),

@@ -69,6 +69,7 @@ class LatestStore:
     def __init__(self, path: Path, keep: Keep) -> None:
         self.path, self._keep, self._alone = path, keep, Lock()
         self._untrimmed_rows, self._trimmed_at_ms = 0, 0
+        self._erased = True  # it may have been, by the process before
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -87,9 +88,7 @@ class LatestStore:
                 undone.pop_all()
         except (sqlite3.DatabaseError, OSError) as error:
             os.close(self._lock)
-            raise ConfigError(
-                f"gateway.store {path} cannot be used ({error}); delete it, it is only a cache"
-            ) from error
+            raise _unusable(path, error) from error
 
     def begin(self, kind: Kind, epoch: str) -> bool:
         """Takes up a kind; drops what is kept of it, and returns False, if its topic is not the one that was read."""
@@ -123,6 +122,7 @@ class LatestStore:
 
         Raises:
             TransientError: the disk is full or the file is locked; nothing of it is kept.
+            ConfigError: the file is damaged.
         """
         with self._transaction():
             for reading in readings:
@@ -133,9 +133,21 @@ class LatestStore:
                 )
                 self._untrimmed_rows += len(reading.answers)
             if self._untrimmed_rows >= TRIM_EVERY_ROWS or now_ms - self._trimmed_at_ms >= TRIM_EVERY_MS:
-                for (kind,) in self._db.execute("SELECT kind FROM kinds").fetchall():
-                    self._trim(kind, now_ms)
-                self._untrimmed_rows, self._trimmed_at_ms = 0, now_ms
+                self._trim_all(now_ms)
+
+    def tidy(self, now_ms: int) -> None:
+        """Cuts the log also where nothing is written, and empties SQLite's own log of changes of what was erased.
+
+        Raises:
+            TransientError: the disk is full or the file is locked.
+        """
+        with self._transaction():
+            self._trim_all(now_ms)
+        if self._erased:
+            # An ordinary checkpoint leaves the old pages in that log until newer ones happen to be written over them.
+            with self._alone, self._told():
+                (held, *_) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                self._erased = bool(held)
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -164,12 +176,18 @@ class LatestStore:
             rows = []
             for table in ("latest", "log"):
                 self._db.execute(f"DELETE FROM {table} WHERE kind = ? AND entity = ?", (answer.kind, answer.entity))  # noqa: S608
+            self._erased = True
             self._db.execute(_LOG, (*_row(answer), now_ms))  # so that readers who were away are told of it
         self._insert(rows, now_ms)
 
     def _insert(self, rows: list[tuple[Any, ...]], now_ms: int) -> None:
         self._db.executemany(_LOG, [(*row, now_ms) for row in rows])
         self._db.executemany(_UPSERT, rows)
+
+    def _trim_all(self, now_ms: int) -> None:
+        for (kind,) in self._db.execute("SELECT kind FROM kinds").fetchall():
+            self._trim(kind, now_ms)
+        self._untrimmed_rows, self._trimmed_at_ms = 0, now_ms
 
     def _trim(self, kind: str, now_ms: int) -> None:
         (rows,) = self._db.execute("SELECT count(*) FROM log WHERE kind = ?", (kind,)).fetchone()
@@ -201,17 +219,35 @@ class LatestStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._alone:
+        with self._alone, self._told():
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
                 self._db.execute("COMMIT")
-            except BaseException as error:
+            except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-                if isinstance(error, sqlite3.Error):
-                    raise TransientError(f"the store {self.path} takes nothing: {error}") from error
                 raise
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What SQLite says, as what it means to who runs this."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            if is_damage(error):
+                raise _unusable(self.path, error) from error
+            raise TransientError(f"the store {self.path} takes nothing: {error}") from error
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether a file is not as SQLite left it, so that waiting does not help."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says where it was noticed
+    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _unusable(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(f"gateway.store {path} cannot be used ({error}); delete it, it is only a cache")
 
 
 def connected(path: Path) -> sqlite3.Connection:

@@ -29,8 +29,8 @@ ROWS_MAX = 500
 READ_MS_MAX = 100
 LOOK_EVERY_MS, LOOK_AGAIN_MS = 10_000.0, 1_000.0
 """How often the topics themselves are looked at: whether they are the same ones, and whether a broker is back."""
-QUIET_MS = 1_000.0
-"""Nothing came for so long: all that there is was read, though the offsets say otherwise (transactions end in one)."""
+BEGIN_MS_MAX = 900_000.0
+"""How long a beginning may take: what is kept of millions of entities is dropped in one go."""
 VALUE_BYTES_MAX = 16 << 20
 
 Look = Callable[[], Mapping[str, tuple[str, int]]]
@@ -38,7 +38,13 @@ Look = Callable[[], Mapping[str, tuple[str, int]]]
 
 
 class Reader(Protocol):
-    """Reads the topics; scorer.edges.kafka.reader has it."""
+    """Reads the topics; scorer.edges.kafka.reader has it.
+
+    Attributes:
+        ended: topic and partition of which the end was met, to its offset.
+    """
+
+    ended: Mapping[tuple[str, int], int]
 
     def read(self, rows_max: int, wait_ms_max: int) -> list[RecordBatch]:
         """Records by topic. Raises TransientError, and HaltError where a position is out of range."""
@@ -137,21 +143,19 @@ class Follower:
         reader = self._begin(topics)
         self._topics = topics
         look_ms = self.clock.ticks_ms() + LOOK_EVERY_MS
-        came_ms = self.clock.ticks_ms()
         try:
             while not self.stop.is_set():
                 self.status.beat(self.clock.ticks_ms())
                 batches = reader.read(ROWS_MAX, READ_MS_MAX)
                 for batch in batches:
                     self._take(batch)
-                now_ms = self.clock.ticks_ms()
-                came_ms = now_ms if batches else came_ms
-                if now_ms >= look_ms:
+                self._note_ends(reader)
+                if self.clock.ticks_ms() >= look_ms:
                     if self._others(topics, coming=bool(batches)):
                         self.report("gateway.topics_changed", {})
                         return
                     look_ms = self.clock.ticks_ms() + LOOK_EVERY_MS
-                self._tell_state(now_ms - came_ms > QUIET_MS)
+                self._tell_state()
         finally:
             reader.close()
 
@@ -168,6 +172,7 @@ class Follower:
         """Opens a reader at the stored positions, and drops what is kept of topics that are not the ones it is of."""
         # Else what was read of a topic that is gone would be written after it is dropped.
         self.writing.settle(self._await_writer)
+        self.status.beat(self.clock.ticks_ms(), BEGIN_MS_MAX)
         anew = set()
         for kind in self.kinds:
             if not self.kept.begin(kind, topics[kind.topic][0]):
@@ -238,11 +243,19 @@ class Follower:
     def _behind(self) -> int:
         return sum(max(0, end - self._next.get(place, 0)) for place, end in self._ends.items())
 
-    def _tell_state(self, quiet: bool) -> None:
+    def _note_ends(self, reader: Reader) -> None:
+        """Behind a partition's last record may be what is never handed out, as a transaction's marker."""
+        met = [place for place in reader.ended if place in self._ends]
+        for place in met:
+            del self._ends[place]
+        if met:
+            self.observer.read(Reading(self.kinds[0].name, [], {}, {}), self._behind())
+
+    def _tell_state(self) -> None:
         behind = self._behind()
         if self.writing.problem:
             self.status.enter(State.WAITING, self.writing.problem)
-        elif behind and not quiet and self.status.state is not State.RUNNING:
+        elif behind and self.status.state is not State.RUNNING:
             self.status.enter(State.STARTING, f"reads what came meanwhile: {behind} records")
         else:
             self.status.enter(State.RUNNING, "")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Condition, Event
 from typing import Protocol
@@ -17,6 +18,7 @@ from scorer.core.ports import Clock, Report
 from scorer.services.patience import StoppedError, pause_ms
 
 LOOK_MS = 100
+TIDY_EVERY_MS = 10_000.0
 UNWRITTEN_ROWS_MAX, UNWRITTEN_BYTES_MAX = 5_000, 16 << 20
 GATHER_MS = 20
 """How long the writer lets answers gather, so that a write is worth its while."""
@@ -54,6 +56,9 @@ class Keeper(Protocol):
 
     def write(self, readings: Sequence[Reading], now_ms: int) -> None:
         """Keeps answers with their positions. Raises TransientError."""
+
+    def tidy(self, now_ms: int) -> None:
+        """Lets go of what is too old, or erased. Raises TransientError."""
 
 
 @dataclass(slots=True)
@@ -95,14 +100,20 @@ class Writing:
 
     def run(self) -> None:
         """Writes until told to stop, then what is left, if the disk takes it."""
-        failed = 0
+        failed, tidied_ms = 0, self.clock.ticks_ms()
         while True:
             with self._changed:
-                while not self._waiting and not self.stop.is_set():
+                while not (self._waiting or self.stop.is_set() or self._is_due(tidied_ms)):
                     self._changed.wait(LOOK_MS / 1000)
                 some = list(self._waiting)
+            if self._is_due(tidied_ms) and not self.problem:
+                tidied_ms = self.clock.ticks_ms()
+                with suppress(TransientError):  # the next write says so, if it is still so
+                    self.keeper.tidy(self.clock.now_ms())
             if not some:
-                return
+                if self.stop.is_set():
+                    return
+                continue
             started_ms = self.clock.ticks_ms()
             try:
                 self.keeper.write([reading for reading, _ in some], self.clock.now_ms())
@@ -116,6 +127,9 @@ class Writing:
             failed, self.problem = 0, ""
             self._wrote(some, started_ms)
             self.stop.wait(GATHER_MS / 1000)
+
+    def _is_due(self, tidied_ms: float) -> bool:
+        return self.clock.ticks_ms() - tidied_ms >= TIDY_EVERY_MS
 
     def _until(self, met: Callable[[], bool], turn: Turn) -> None:
         while not met():

@@ -15,9 +15,10 @@ from starlette.responses import Response
 from scorer.core.answers import Answer, as_json
 from scorer.core.errors import TransientError
 from scorer.edges.web.documents import DESCRIPTION, KINDS, NOT_FOUND, prediction_answers, stream_answers
+from scorer.edges.web.expected import CrowdedError
 from scorer.edges.web.explained import EXPLAIN, Explain, add_explained
 from scorer.edges.web.guard import LET_IN
-from scorer.edges.web.live import CrowdedError, LiveKind
+from scorer.edges.web.live import LiveKind
 from scorer.edges.web.page import add_page
 from scorer.edges.web.popular import Popular
 from scorer.edges.web.problems import ProblemError, problem
@@ -27,12 +28,15 @@ from scorer.edges.web.streams import StreamResponse, Streams
 from scorer.edges.web.tokens import ALL, Authority, Token
 
 BACK_MAX = 100
+ID_CHARACTERS_MAX = 24 << 10
+"""Of an event: it names every partition's position, some 15 characters each."""
 
 Back = Annotated[
     int, Query(ge=0, le=BACK_MAX, description="Without a Last-Event-ID: begin with so many of the latest predictions.")
 ]
 LastEventId = Annotated[
-    str | None, Header(max_length=8192, description="The `id` of the last event that was seen: go on behind it.")
+    str | None,
+    Header(max_length=ID_CHARACTERS_MAX, description="The `id` of the last event that was seen: go on behind it."),
 ]
 
 

@@ -32,6 +32,8 @@ _SECURITY = (
     (b"x-frame-options", b"DENY"),
 )
 _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_EXPOSED = (b"access-control-expose-headers", b"etag, retry-after")
+"""What a page of another origin needs beside the body; browsers hide all headers that are not named."""
 _SHARED = (b"cross-origin-resource-policy", b"cross-origin")
 
 
@@ -112,7 +114,7 @@ class Guard:
         if not origin or origin not in self.origins:
             return ()
         allowed = origin.encode("latin-1")
-        return ((b"access-control-allow-origin", allowed), (b"vary", b"origin"), _SHARED)
+        return ((b"access-control-allow-origin", allowed), (b"vary", b"origin"), _EXPOSED, _SHARED)
 
 
 @dataclass(slots=True)

@@ -11,12 +11,13 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from scorer.core.answers import Answer, Kind, Mark, Positions, Reading, newest
 from scorer.edges.latest_reader import StoreReader
 from scorer.edges.web.cache import Cache
 from scorer.edges.web.events import answer_event
+from scorer.edges.web.expected import Expected
 from scorer.edges.web.subscriber import Subscriber, Subscribers
 
 T = TypeVar("T")
@@ -38,10 +39,6 @@ class Bounds:
     cache_rows_max: int = 10_000
     cache_bytes_max: int = 32 << 20
     waiters_max: int = 10_000
-
-
-class CrowdedError(Exception):
-    """Too many wait already."""
 
 
 @dataclass(slots=True)
@@ -74,19 +71,19 @@ class LiveKind:
     next: dict[int, int] = field(default_factory=dict)
     hits: int = 0
     misses: int = 0
-    waiting: int = 0
     _tail: deque[_Place] = field(default_factory=deque)
     _tail_bytes: int = 0
     _floors: dict[int, int] = field(default_factory=dict)
     _by_event: dict[str, Answer] = field(default_factory=dict)
     _newest: dict[str, Answer] = field(default_factory=dict)
     _erased: dict[str, _Place] = field(default_factory=dict)
+    expected: Expected = field(init=False)
     _cache: Cache = field(init=False)
     _loading: dict[str, _Loading] = field(default_factory=dict)
-    _waiters: dict[str, list[tuple[str, asyncio.Future[Answer]]]] = field(default_factory=dict)
     _subscribers: Subscribers = field(default_factory=Subscribers)
 
     def __post_init__(self) -> None:
+        self.expected = Expected(self.bounds.waiters_max)
         self._cache = Cache(self.bounds.cache_rows_max, self.bounds.cache_bytes_max)
 
     @property
@@ -148,7 +145,7 @@ class LiveKind:
             done: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
             loading = self._loading[entity] = _Loading(done, self._newest.get(entity), entity in self._erased)
             task = asyncio.ensure_future(self._load(entity, loading))
-            task.add_done_callback(lambda each: each.cancelled() or each.exception())
+            task.add_done_callback(_heeded)
         return await asyncio.shield(loading.done)
 
     async def of_event(self, entity: str, event_id: str, wait_s: float) -> Answer | None:
@@ -160,25 +157,21 @@ class LiveKind:
         there = self._by_event.get(event_id)
         if there is not None and there.entity == entity:
             return there
-        if self.waiting >= self.bounds.waiters_max:
-            raise CrowdedError
-        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiters.setdefault(event_id, []).append((entity, waiter))
-        self.waiting += 1
-        try:
-            logged = await self.on_disk(lambda store: store.of_event(self.kind.name, entity, event_id))
-            if logged is not None and not self.voids(logged):
-                return logged
-            return await asyncio.wait_for(waiter, wait_s)
-        except TimeoutError:
-            return None
-        finally:
-            self.waiting -= 1
-            left = [each for each in self._waiters.get(event_id, []) if each[1] is not waiter]
-            if left:
-                self._waiters[event_id] = left
-            else:
-                self._waiters.pop(event_id, None)
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + wait_s
+        with self.expected.waiter(entity, event_id) as waiter:
+            logged = asyncio.ensure_future(self.on_disk(lambda store: store.of_event(self.kind.name, entity, event_id)))
+            try:
+                # It may come while a slow disk is asked whether it is there.
+                await asyncio.wait((logged, waiter), return_when=asyncio.FIRST_COMPLETED)
+                if not waiter.done() and (found := logged.result()) is not None and not self.voids(found):
+                    return found
+                return await asyncio.wait_for(waiter, max(0.0, until_s - loop.time()))
+            except TimeoutError:
+                return None
+            finally:
+                if not logged.cancel():
+                    _heeded(logged)
 
     def voids(self, logged: Answer) -> bool:
         """Whether an answer from disk came before an erasure of its entity, which may not be written yet."""
@@ -238,9 +231,7 @@ class LiveKind:
         loading = self._loading.get(entity)
         if loading is not None:
             loading.came = newest(loading.came, answer)
-        for wanted, waiter in self._waiters.get(answer.event_id, []):
-            if wanted == entity and not waiter.done():
-                waiter.set_result(answer)
+        self.expected.came(answer)
 
     def _erase(self, answer: Answer, place: _Place) -> None:
         entity = answer.entity
@@ -293,3 +284,9 @@ class LiveKind:
         self._tail_bytes -= len(answer.body or b"")
         if self._by_event.get(answer.event_id) is answer:
             del self._by_event[answer.event_id]
+
+
+def _heeded(over: asyncio.Future[Any]) -> None:
+    """Takes note of how something ended that nobody may wait for any more; asyncio complains of failures else."""
+    if not over.cancelled():
+        over.exception()

@@ -27,7 +27,7 @@ class Popular:
         """When it was made, the field that it stands in, and the list; None if this kind has none."""
         async with self._lock:
             fresh_ms = EMPTY_FRESH_MS if self._list is None else FRESH_MS
-            if now_ms - self._made_ms >= fresh_ms:
+            if not 0 <= now_ms - self._made_ms < fresh_ms:  # a clock that was set back ages nothing
                 self._made_ms = now_ms
                 await self._make(now_ms)
         return self._list

@@ -9,7 +9,7 @@ import termios
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from scorer.edges.web.problems import MEDIA_TYPE, document
 
@@ -35,6 +35,7 @@ class _Protocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _stuck: asyncio.TimerHandle | None = None
     _taken_over = False
+    _answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -47,6 +48,11 @@ class _Protocol(HttpToolsProtocol):
         self._stop_waiting()
         self._stop_watching()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # uvicorn leaves it running where the client has reset the connection
+        if self._answering is not None and not self._answering.response_complete:
+            # uvicorn tells the request that came last, which may wait behind the one that is being answered.
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         if self._in_head and self._timer is None:
@@ -77,7 +83,7 @@ class _Protocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text is no problem document
-        self._refuse(400, "this is no valid HTTP request")
+        self._refuse(400, "this is no valid HTTP request; in a path, all but ASCII is percent-encoded")
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -97,6 +103,13 @@ class _Protocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
         self._watch()  # what is unsent still goes to a client that reads
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Clients that offer HTTP/2 are answered in HTTP/1.1. That is in order, so nothing need be said."""
 
     def _refuse(self, status: int, detail: str) -> None:
         body = document(status, detail)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from scorer.core.answers import Positions, Reading
 from scorer.core.errors import ConfigError, TransientError
 from scorer.core.ports import Report
 from scorer.edges.latest_reader import StoreReader
+from scorer.edges.latest_store import is_damage
 from scorer.edges.web.live import LiveKind
 from scorer.edges.web.protocol import protocol
 from scorer.edges.web.streams import Streams
@@ -32,6 +34,7 @@ KEEP_ALIVE_S = 30
 GRACE_S = 5
 LOOK_EVERY_S = 0.1
 RELOAD_EVERY_S = 1.0
+SAY_EVERY_S = 10.0
 
 T = TypeVar("T")
 
@@ -39,8 +42,9 @@ T = TypeVar("T")
 class AskStore:
     """Implements live.OnDisk: one thread with its own connection, so that no disk holds up the loop."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, report: Report) -> None:
         self._reader = StoreReader(path)
+        self._report, self._said_s = report, -SAY_EVERY_S
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
 
     def __call__(self, question: Callable[[StoreReader], T]) -> Awaitable[T]:
@@ -56,7 +60,11 @@ class AskStore:
         try:
             return question(self._reader)
         except StoreError as error:
-            raise TransientError(f"the store does not answer: {error}") from error
+            why = f"the store does not answer: {error}{'; delete it, it is only a cache' if is_damage(error) else ''}"
+            if time.monotonic() - self._said_s >= SAY_EVERY_S:  # else as often as somebody asks
+                self._said_s = time.monotonic()
+                self._report("store.waiting", {"why": why})
+            raise TransientError(why) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +154,7 @@ async def _serve(site: Site, stop: Event, begun: Callable[[asyncio.AbstractEvent
     begun(asyncio.get_running_loop())
     upkeep = [asyncio.ensure_future(each) for each in (site.streams.tend(), _reload(site.authority))]
     serving = asyncio.ensure_future(server.serve(sockets=[site.listener]))
-    while not stop.is_set() and not serving.done():
+    while not (stop.is_set() or serving.done() or any(each.done() for each in upkeep)):
         await asyncio.sleep(LOOK_EVERY_S)
     server.should_exit = True
     site.streams.close_all()

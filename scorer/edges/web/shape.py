@@ -71,7 +71,7 @@ def _mean(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _is_list_of_records(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
 def _cut(body: bytes, limit: int) -> bytes:

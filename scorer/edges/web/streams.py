@@ -25,6 +25,7 @@ from scorer.edges.web.subscriber import Subscriber
 
 PAGE_ROWS = 200
 LOOK_EVERY_S = 0.25
+OFFSET_MAX = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Streams:
     limits: StreamLimits
     cut: int = 0
     gaps: int = 0
+    _closing: bool = False
     _open: dict[Subscriber, float] = field(default_factory=dict)
     _sent_s: dict[Subscriber, float] = field(default_factory=dict)
     _good: dict[Subscriber, Callable[[], bool]] = field(default_factory=dict)
@@ -60,6 +62,8 @@ class Streams:
         """Takes one up; it ends once `still_good` says no."""
         self._open[subscriber] = self._sent_s[subscriber] = time.monotonic()
         self._good[subscriber] = still_good
+        if self._closing:  # connections are taken for a moment more
+            subscriber.end()
 
     def sent(self, subscriber: Subscriber) -> None:
         """Something was sent to it."""
@@ -74,6 +78,7 @@ class Streams:
 
     def close_all(self) -> None:
         """Ends every stream; clients come back to whoever serves next."""
+        self._closing = True
         for subscriber in list(self._open):
             subscriber.end()
 
@@ -132,15 +137,17 @@ class StreamResponse:
         since, gap = await self._since()
         await self._send(subscriber, send, opening_event(since) if not gap else self._gap(since, gap))
         while not subscriber.ended:
-            chunks = live.join(subscriber, since.positions) if live.epoch == since.epoch else []
             if live.epoch != since.epoch:
                 subscriber.end()  # made anew meanwhile: the client comes back
                 return
+            chunks = live.join(subscriber, since.positions)
             if chunks is not None:
                 for at in range(0, len(chunks), PAGE_ROWS):
                     await self._send(subscriber, send, b"".join(chunks[at : at + PAGE_ROWS]))
                 return
             page = await live.on_disk(_page(live, self.entity, since, seq))
+            if live.epoch != since.epoch:
+                continue  # who knows of which of the two it is
             await self._send(subscriber, send, self._page(since, page))
             seq = page.next_seq if page.reached is None else 0
             if page.reached is not None and not page.answers:
@@ -157,7 +164,7 @@ class StreamResponse:
             )
             return Mark(now.epoch, dict(started)), ""
         wanted = parse_mark(self.last_id)
-        if wanted is None:
+        if wanted is None or any(offset > OFFSET_MAX for offset in wanted.positions.values()):
             return now, "the Last-Event-ID is none of ours; the stream goes on from now"
         if wanted.epoch != now.epoch:
             return Mark(now.epoch, {}), "the topic was made anew; the stream goes on from what is left of it"

@@ -37,6 +37,8 @@ ALL = ":all"
 FILE_BYTES_MAX = 1 << 20
 _NAME = re.compile(r"[a-zA-Z0-9._-]{1,100}")
 _PREFIX = "scorer_"
+_OF_NOTHING = hashlib.sha256().hexdigest()
+"""What a script hashes whose variable is empty. Who presents no token at all would be let in by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Authority:
     scopes: frozenset[str]
     report: Report
     _tokens: tuple[Token, ...] = ()
+    _in_force: frozenset[Token] = frozenset()
+    """The same: every open stream asks some times a second whether its own is still among them."""
     _stamp: tuple[int, int, int] | None = None
     """Of the file as it was read."""
     _trouble: str = ""
@@ -75,7 +79,8 @@ class Authority:
     def __post_init__(self) -> None:
         self._everybody = Token("", b"", self.scopes)
         if self.path is not None:
-            self._stamp, self._tokens = _stamp(self.path), read_tokens(self.path)
+            self._stamp = _stamp(self.path)
+            self._take(self.path)
 
     def check(self, authorization: bytes | None, now_ms: int) -> Token | None:
         """The token that a header presents, or None. `authorization` is the header's value."""
@@ -94,7 +99,7 @@ class Authority:
         """Whether a token that was let in is good yet: in the file, as it was, and not expired."""
         if self.path is None:
             return True
-        return token in self._tokens and (token.expires_ms is None or now_ms < token.expires_ms)
+        return token in self._in_force and (token.expires_ms is None or now_ms < token.expires_ms)
 
     def reload(self) -> None:
         """Reads the file again if it has changed, until it can be read. Meanwhile the tokens are as they were."""
@@ -104,7 +109,7 @@ class Authority:
         if stamp == self._stamp:
             return
         try:
-            self._tokens = read_tokens(self.path)
+            self._take(self.path)
         except ConfigError as error:
             self._trouble = str(error)
             if self._trouble != before:
@@ -112,6 +117,10 @@ class Authority:
         else:
             self._stamp = stamp
             self.report("tokens.read", {"tokens": len(self._tokens)})
+
+    def _take(self, path: Path) -> None:
+        self._tokens = read_tokens(path)
+        self._in_force = frozenset(self._tokens)
 
 
 def read_tokens(path: Path) -> tuple[Token, ...]:
@@ -126,11 +135,12 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
         document = tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"the tokens file {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"the tokens file {path} is no valid TOML: {type(error).__name__}") from error
-    if len(content) > FILE_BYTES_MAX or document.keys() - {"tokens"}:
+    entries = document.get("tokens", [])
+    if len(content) > FILE_BYTES_MAX or document.keys() - {"tokens"} or not isinstance(entries, list):
         raise ConfigError(f"the tokens file {path} should hold [[tokens]] alone, {FILE_BYTES_MAX} bytes at most")
-    tokens = tuple(_token(entry, f"{path}: token {at}") for at, entry in enumerate(document.get("tokens", []), 1))
+    tokens = tuple(_token(entry, f"{path}: token {at}") for at, entry in enumerate(entries, 1))
     names = [token.name for token in tokens]
     if len(set(names)) < len(names):
         raise ConfigError(f"the tokens file {path} has two tokens of one name")
@@ -216,6 +226,8 @@ def _token(entry: Any, where: str) -> Token:
         raise ConfigError(f"{where}: name and sha256 are texts, scopes a list of texts, expires a date with time")
     if not re.fullmatch(r"[0-9a-f]{64}", entry["sha256"]) or not all(isinstance(each, str) for each in entry["scopes"]):
         raise ConfigError(f"{where}: sha256 has 64 hexadecimal digits, scopes are texts")
+    if entry["sha256"] == _OF_NOTHING:
+        raise ConfigError(f"{where}: this is the sha256 of nothing; take that of a token, as scorer gateway token does")
     expires = entry.get("expires")
     if expires is not None and expires.tzinfo is None:
         raise ConfigError(f"{where}: expires needs its time zone, as in 2027-01-01T00:00:00Z")

@@ -1,4 +1,4 @@
-"""Which Host headers a gateway serves."""
+"""Which Host headers a gateway serves, and which origins."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scorer.cli.gateway_wiring import _hosts
+from scorer.cli.gateway_wiring import _hosts, _origins
 from scorer.cli.settings import Gateway
+from scorer.core.errors import ConfigError
 from scorer.edges.web.guard import _host
 
 
@@ -28,3 +29,20 @@ def test_a_gateway_is_served_under_the_address_that_it_listens_on_as_clients_wri
     settings: dict[str, str], header: bytes
 ) -> None:
     assert _host(header) in _hosts(Gateway(tokens=Path("tokens.toml"), **settings))  # type: ignore[arg-type]
+
+
+def test_origins_are_taken_as_browsers_write_them() -> None:
+    named = "https://Shop.example, http://localhost:3000,capacitor://localhost, null"
+    assert _origins(Gateway(origins=named)) == {
+        "https://shop.example",
+        "http://localhost:3000",
+        "capacitor://localhost",
+        "null",
+    }
+    assert _origins(Gateway()) == frozenset()
+
+
+@pytest.mark.parametrize("origin", ["https://shop.example/", "shop.example", "*", "https://*.example"])
+def test_an_origin_that_no_browser_sends_is_refused_with_what_one_is(origin: str) -> None:
+    with pytest.raises(ConfigError, match="is no origin"):
+        _origins(Gateway(origins=origin))

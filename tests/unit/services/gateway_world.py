@@ -29,6 +29,7 @@ class Heard:
     def __init__(self) -> None:
         self.begun_with: list[tuple[str, dict[int, int], bool]] = []
         self.numbers: list[int] = []
+        self.behind: list[int] = []
 
     def begun(self, kind: str, epoch: str, positions: Positions, anew: bool) -> None:
         assert kind == KIND.name
@@ -41,8 +42,8 @@ class Heard:
     def written(self, number: int) -> None:
         self.numbers.append(-number)
 
-    def read(self, reading: Reading, behind: int) -> None:
-        pass
+    def read(self, _: Reading, behind: int) -> None:
+        self.behind.append(behind)
 
     def wrote(self, rows: int, took_s: float) -> None:
         pass
@@ -54,6 +55,7 @@ class Topic:
     def __init__(self, stop: Event) -> None:
         self.stop, self.incarnation, self.partitions = stop, "e1", 1
         self.bounds_: dict[tuple[str, int], tuple[int, int]] = {("t.k", 0): (0, 0)}
+        self.ended: dict[tuple[str, int], int] = {}
         self.failures: list[Exception] = []
         self.opened: list[dict[tuple[str, int], int]] = []
         self.turns = 0
@@ -119,9 +121,9 @@ class Counted(Status):
 
     beats: int = 0
 
-    def beat(self, ticks_ms: float) -> None:
+    def beat(self, ticks_ms: float, takes_ms_max: float = 0.0) -> None:
         self.beats += 1
-        super().beat(ticks_ms)
+        super().beat(ticks_ms, takes_ms_max)
 
 
 class FullDisk:
@@ -135,6 +137,10 @@ class FullDisk:
         self.seen.append((self.status.beats, self.status.state, self.status.detail))
         if len(self.seen) < 5:
             raise TransientError("disk full")
+
+    def tidy(self, _: int) -> None:
+        """It has no room for that either."""
+        raise TransientError("disk full")
 
 
 def erasures(*offsets: int) -> RecordBatch:

@@ -8,13 +8,15 @@ from threading import Event, Thread
 
 import pytest
 
-from scorer.core.answers import Reading
+from scorer.core.answers import Kind, Reading
 from scorer.core.errors import ConfigError, HaltError, TransientError
-from scorer.core.state import State
+from scorer.core.records import RecordBatch
+from scorer.core.state import State, Status
 from scorer.edges.clock import SystemClock
 from scorer.edges.latest_store import Keep, LatestStore
+from scorer.services import gateway_writing
 from scorer.services.gateway_writing import UNWRITTEN_ROWS_MAX, Writing
-from tests.unit.services.gateway_world import KIND, BusyTopic, Counted, FullDisk, Heard, Topic, follow
+from tests.unit.services.gateway_world import KIND, BusyTopic, Counted, FullDisk, Heard, Topic, erasures, follow
 
 
 @pytest.fixture
@@ -68,6 +70,50 @@ def test_outages_and_lost_positions_are_waited_out_and_reading_begins_again(stor
     assert State.WAITING in said
 
 
+class StalledTopic(BusyTopic):
+    """Its broker hands out nothing for a minute, then 10 records, and then says that this was the end."""
+
+    def __init__(self, stop: Event) -> None:
+        super().__init__(stop)
+        self.bounds_ = {("t.k", 0): (0, 12)}  # two of them are never handed out
+        self.seen: list[tuple[State, str]] = []
+        self.status = Status(lambda *_: None)
+
+    def read(self, _: int, __: int) -> list[RecordBatch]:
+        self.seen.append((self.status.state, self.status.detail))
+        self.ms += 1_000
+        self.turns += 1
+        if self.turns == 63:
+            self.ended[("t.k", 0)] = 12
+        if self.turns == 65:
+            self.stop.set()
+        return [erasures(*range(10))] if self.turns == 61 else []
+
+
+def test_it_is_ready_once_it_has_read_what_was_there_however_long_that_is_in_coming(store: LatestStore) -> None:
+    topic = StalledTopic(Event())
+    _, heard, _ = follow(store, topic, clock=topic, status=topic.status)
+    states = [state for state, _ in topic.seen]
+    assert states == [State.STARTING] * 63 + [State.RUNNING] * 2
+    assert {detail for _, detail in topic.seen[1:61]} == {"reads what came meanwhile: 12 records"}
+    assert topic.seen[62][1] == "reads what came meanwhile: 2 records"
+    assert heard.behind == [2, 0]
+
+
+def test_dropping_much_is_no_sign_of_death(store: LatestStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, alive = Status(lambda *_: None), []
+    begin = store.begin
+
+    def slowly(kind: Kind, epoch: str) -> bool:
+        alive.append(status.alive(SystemClock().ticks_ms() + 600_000, 60_000))
+        return begin(kind, epoch)
+
+    monkeypatch.setattr(store, "begin", slowly)
+    follow(store, Topic(Event()), status=status)
+    assert alive == [True]
+    assert not status.alive(SystemClock().ticks_ms() + 600_000, 60_000)
+
+
 def test_partitions_that_are_added_are_found_also_while_records_come_without_a_pause(store: LatestStore) -> None:
     topic = BusyTopic(Event())
     _, heard, said = follow(store, topic, clock=topic)
@@ -119,6 +165,9 @@ def test_the_writer_waits_for_a_disk_that_takes_nothing_and_writes_everything_on
                 raise TransientError("disk full")
             wrote.extend(reading.next_offsets[0] for reading in readings)
 
+        def tidy(self, _: int) -> None:
+            pass
+
     heard, stop, said = Heard(), Event(), []
     writing = Writing(Disk(), heard, heard, SystemClock(), lambda event, _: said.append(event), stop)
     thread = Thread(target=writing.run)
@@ -133,3 +182,35 @@ def test_the_writer_waits_for_a_disk_that_takes_nothing_and_writes_everything_on
     assert heard.numbers[-1] == -49
     assert said == ["store.waiting", "store.waiting"]
     assert writing.problem == ""
+
+
+@pytest.mark.parametrize("coming", [False, True], ids=["idle", "written to all the time"])
+def test_the_store_is_tidied_from_time_to_time_whether_anything_comes_or_not(
+    coming: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_writing, "TIDY_EVERY_MS", 50.0)
+    tidied, tidied_twice = [], Event()
+
+    class Disk:
+        def write(self, _: Sequence[Reading], __: int) -> None:
+            pass
+
+        def tidy(self, now_ms: int) -> None:
+            tidied.append(now_ms)
+            if len(tidied) == 2:
+                tidied_twice.set()
+            raise TransientError("disk full")
+
+    heard, stop, said = Heard(), Event(), []
+    writing = Writing(Disk(), heard, heard, SystemClock(), lambda event, _: said.append(event), stop)
+    thread = Thread(target=writing.run)
+    thread.start()
+    number = 0
+    while not tidied_twice.wait(0.005) and number < 1_000:
+        number += 1
+        if coming:
+            writing.put(Reading("ks", [], {0: number}, {}), number, lambda: None)
+    stop.set()
+    thread.join(10)
+    assert len(tidied) >= 2
+    assert (said, writing.problem) == ([], "")

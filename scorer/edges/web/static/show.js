@@ -19,7 +19,8 @@ const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", 
 const date = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "medium" });
 
 const fields = (prediction, entity) => Object.entries(prediction).filter(([key]) => !OWN.has(key) && key !== entity);
-const isRecords = (value) => Array.isArray(value) && value.length > 0 && typeof value[0] === "object";
+const isRecord = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const isRecords = (value) => Array.isArray(value) && value.length > 0 && value.every(isRecord);
 const words = (name) => name.replaceAll("_", " ");
 
 export function number(value) {

@@ -9,7 +9,7 @@ import pytest
 
 from scorer.core.answers import Mark, parse_mark
 from scorer.edges.web.cache import Cache
-from scorer.edges.web.live import CrowdedError
+from scorer.edges.web.expected import CrowdedError
 from scorer.edges.web.subscriber import Subscriber
 from tests.unit.edges.web.live_world import Disk, answer, erasure, live, reading, run, subscriber
 
@@ -79,11 +79,11 @@ def test_who_waits_for_an_event_is_told_before_it_is_written_and_only_of_its_own
         of = live(Disk())
         own, other = (asyncio.create_task(of.of_event(entity, "e1", 0.2)) for entity in ("a", "b"))
         await asyncio.sleep(0.02)
-        assert of.waiting == 2
+        assert of.expected.waiting == 2
         of.arrived(reading(answer("a", 1, 0)), 1)
         assert await own == answer("a", 1, 0)
         assert await other is None
-        assert of.waiting == 0
+        assert of.expected.waiting == 0
         assert await of.of_event("a", "e1", 0) == answer("a", 1, 0)
         assert await of.of_event("b", "e1", 0) is None
 

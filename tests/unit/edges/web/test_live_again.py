@@ -70,7 +70,38 @@ def test_one_who_waits_no_longer_for_an_event_leaves_the_others_who_wait_for_it(
         assert await of.of_event("a", "e1", 0.01) is None
         of.arrived(reading(answer("a", 1, 0)), 1)
         assert await waits == answer("a", 1, 0)
-        assert of.waiting == 0
+        assert of.expected.waiting == 0
+
+    run(scenario)
+
+
+def test_who_waits_for_an_event_is_told_of_it_though_the_disk_does_not_answer_and_waits_no_longer_for_that() -> None:
+    async def scenario() -> None:
+        disk = Disk()
+        disk.gate.clear()
+        of = live(disk)
+        waits = asyncio.create_task(of.of_event("a", "e1", 5))
+        await asyncio.sleep(0.01)
+        of.arrived(reading(answer("a", 1, 0)), 1)
+        assert await asyncio.wait_for(waits, 1) == answer("a", 1, 0)
+        slow = asyncio.create_task(of.of_event("a", "e2", 0.1))
+        await asyncio.sleep(0.2)
+        disk.gate.set()
+        assert await asyncio.wait_for(slow, 0.05) is None, "the time that the disk took is part of the wait"
+
+    run(scenario)
+
+
+def test_a_store_that_does_not_say_whether_an_event_is_there_is_an_outage() -> None:
+    class Failing(Disk):
+        async def __call__(self, _: Any) -> Any:
+            raise TransientError("the store does not answer")
+
+    async def scenario() -> None:
+        of = live(Failing())
+        with pytest.raises(TransientError):
+            await of.of_event("a", "e1", 5)
+        assert of.expected.waiting == 0
 
     run(scenario)
 

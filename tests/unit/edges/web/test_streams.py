@@ -134,7 +134,10 @@ def test_a_reader_that_is_catching_up_when_the_topic_is_made_anew_is_sent_away_a
         gateway.live.begin("e2", {0: 0, 1: 0}, anew=True)
         return page
 
-    async def send(_: dict[str, Any]) -> None:
+    sent: list[bytes] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message.get("body", b""))
         await asyncio.sleep(0)
 
     async def scenario() -> None:
@@ -143,6 +146,7 @@ def test_a_reader_that_is_catching_up_when_the_topic_is_made_anew_is_sent_away_a
         streams = Streams(StreamLimits(10, 100, 10.0, 100.0))
         response = StreamResponse(streams, gateway.live, None, str(Mark("e1", {})), 0, lambda: True)
         await asyncio.wait_for(response({"type": "http"}, asyncio.Event().wait, send), 5)  # type: ignore[arg-type]
+        assert b"prediction" not in b"".join(sent), "it may be of the new topic, and would stand under the old position"
 
     asyncio.run(scenario())
 
@@ -205,5 +209,35 @@ def test_an_idle_stream_beats_as_often_as_it_was_told_to_and_no_oftener(gateway:
         tending.cancel()
         beats = sum(b": beat" in each for each in sent)
         assert 1 <= beats <= (time.monotonic() - began_s) / 0.2
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("positions", [{0: 10**19 - 1}, {0: 2**63, 1: 0}])
+def test_a_position_that_no_topic_can_have_is_none_of_ours(gateway: Gateway, positions: dict[int, int]) -> None:
+    async def scenario() -> None:
+        gateway.written(answer("a", 1, 0), answer("b", 2, 0, part=1))
+        (gap,) = await gateway.told(Mark("e1", positions))
+        assert b"none of ours" in gap
+        assert await gateway.told(Mark("e1", {0: 2**63 - 1, 1: 0})) == [b'prediction {"x":2}']
+
+    asyncio.run(scenario())
+
+
+def test_a_stream_that_begins_while_the_gateway_stops_ends_at_once(gateway: Gateway) -> None:
+    async def scenario() -> None:
+        sent: list[dict[str, Any]] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        streams = Streams(StreamLimits(10, 100, 10.0, 100.0))
+        streams.close_all()
+        response = StreamResponse(streams, gateway.live, None, None, 0, lambda: True)
+        await asyncio.wait_for(response({"type": "http"}, asyncio.Event().wait, send), 1)  # type: ignore[arg-type]
+        assert [message.get("more_body") for message in sent] == [None, False]
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert (streams._open, streams._sent_s, streams._good) == ({}, {}, {}), "nothing of it is kept"
 
     asyncio.run(scenario())
