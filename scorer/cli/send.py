@@ -69,6 +69,8 @@ def send(
         typer.echo(json.dumps({"sent": sent, "topic": chosen.from_topic, "seconds": round(took_s, 3)}))
     else:
         typer.echo(f"{sent:,} events sent to {chosen.from_topic} in {took_s:.1f} s ({sent / max(took_s, 1e-9):,.0f}/s)")
+    if stop.is_set():
+        raise KeyboardInterrupt
 
 
 def _events(topic: str, csv: Path | None, kind: str, count: int | None, seed: int) -> Events:

@@ -109,3 +109,37 @@ def test_of_two_intents_for_a_bundle_the_newer_one_says_where_it_is() -> None:
     lineage.apply([older, newer])
     assert lineage.intent_for(ONE) == newer
     assert lineage.intent_of(activation(ONE, 0)) == newer
+
+
+def test_a_topic_whose_identity_the_worker_does_not_ask_for_is_not_known_to_be_made_anew() -> None:
+    lineage = Lineage("g.lead", OURS)
+    lineage.apply([activation(ONE, 0, "")])
+    assert not lineage.recreated
+    assert lineage.at(2, 9) == activation(ONE, 0, "")
+
+
+def test_a_bundle_that_is_wanted_is_known_before_it_is_live_anywhere() -> None:
+    lineage = Lineage("g.lead", OURS)
+    assert not lineage.knows(ONE)
+    lineage.apply([Intent("g.lead", "lead", ONE, "place", "who", "why", 1, "events", number=3)])
+    assert lineage.knows(ONE)
+
+
+def test_a_bundle_of_another_stream_of_the_same_topic_is_foreign_unless_it_is_this_stream_s_too() -> None:
+    lineage = Lineage("g.lead", OURS)
+    lineage.apply([replace(activation(TWO, 0), group="g.churn"), replace(activation(ONE, 0), group="g.churn")])
+    lineage.apply([activation(ONE, 0)])
+    assert lineage.foreign(TWO, "events")
+    assert not lineage.foreign(TWO, "other events")
+    assert not lineage.foreign(ONE, "events")
+
+
+def test_the_first_offset_at_which_anything_was_live_is_that_of_the_topic_as_it_is() -> None:
+    lineage = Lineage("g.lead", OURS)
+    lineage.apply([activation(ONE, 2, THEIRS), activation(TWO, 9), activation(ONE, 5)])
+    assert (lineage.first(2), lineage.first(3)) == (5, None)
+
+
+def test_what_was_lost_before_it_was_scored_leaves_no_account_clean() -> None:
+    assert Account().clean
+    assert not Account(lost=1).clean

@@ -52,6 +52,7 @@ class World:
 
     Attributes:
         logs: topic to its records by place.
+        emptied: topic to partitions of which nothing is left, and where they end.
         invisible: topic to how many offsets at the end of each partition hold no record.
         silences: how often a reader says nothing before it goes on.
         registry_down: how many questions go unanswered.
@@ -62,6 +63,7 @@ class World:
 
     logs: dict[str, dict[Place, Stored]] = field(default_factory=lambda: {SOURCE: {}, LETTERS: {}})
     lows: dict[str, int] = field(default_factory=dict)
+    emptied: dict[str, dict[int, int]] = field(default_factory=dict)
     invisible: int = 0
     silences: int = 0
     on_silence: Callable[[], object] = lambda: None
@@ -97,7 +99,9 @@ class World:
     def extents(self, topic: str) -> Mapping[int, tuple[int, int]]:
         log = self.logs[topic]
         ends = {partition: max(o for p, o in log if p == partition) + 1 for partition, _ in log}
-        return {partition: (self.lows.get(topic, 0), end + self.invisible) for partition, end in ends.items()}
+        emptied = {partition: (end, end) for partition, end in self.emptied.get(topic, {}).items()}
+        own = {partition: (self.lows.get(topic, 0), end + self.invisible) for partition, end in ends.items()}
+        return {**emptied, **own}
 
     def redrive(self, **more: Any) -> Redrive:
         wanted: dict[str, Any] = {

@@ -9,7 +9,7 @@ import pytest
 
 from scorer.core.account import Account
 from scorer.core.pieces import Span
-from scorer.core.ranges import Range
+from scorer.core.ranges import ANY_TIME_MS, Range
 from scorer.services.gathering import Gathering
 from tests.unit.core.batches import batch_of
 
@@ -22,7 +22,7 @@ BATCHES = [
 
 def kept_since(lows: dict[int, int], spans: dict[int, Span]) -> int:
     topics = SimpleNamespace(stretch=lambda *_: iter(BATCHES))
-    decoder = SimpleNamespace(tables=lambda _: [])
+    decoder = SimpleNamespace(tables=lambda _: ([], {}))
     gathering = Gathering(
         cast(Any, topics),
         cast(Any, decoder),
@@ -34,7 +34,7 @@ def kept_since(lows: dict[int, int], spans: dict[int, Span]) -> int:
         Account(),
     )
     gathering.predictions("predictions", spans, lows)
-    return gathering.kept_since_ms
+    return gathering.predictions_gone.before_ms
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,8 @@ def kept_since(lows: dict[int, int], spans: dict[int, Span]) -> int:
         ({0: 0, 1: 7}, {0: 0, 1: 7}, 100),
         ({0: 0, 1: 0}, {0: 0, 1: 0}, 0),
         ({0: 3, 1: 3}, {0: 5, 1: 7}, 0),
+        ({0: 5, 1: 7, 2: 9}, {0: 5, 1: 7, 2: 9}, ANY_TIME_MS),
+        ({0: 5, 1: 7, 2: 0}, {0: 5, 1: 7, 2: 0}, 300),
     ],
 )
 def test_predictions_are_gone_up_to_the_latest_of_the_first_records_of_partitions_that_have_lost_some(
