@@ -138,13 +138,13 @@ class AtHand:
     registry: Any
     lineage: Lineage
     folder: Location | None
-    _known: dict[str, Recipe | str] = field(default_factory=dict)
+    _known: dict[Identity, Recipe | str] = field(default_factory=dict)
 
     def recipe(self, bundle: Identity) -> Recipe | str:
         """What scores with a bundle, or why nothing does."""
-        if bundle.sha256 not in self._known:
-            self._known[bundle.sha256] = self._loaded(bundle)
-        return self._known[bundle.sha256]
+        if bundle not in self._known:
+            self._known[bundle] = self._loaded(bundle)
+        return self._known[bundle]
 
     def _loaded(self, bundle: Identity) -> Recipe | str:
         places = list(dict.fromkeys(self._places(bundle)))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from math import nan
 from typing import Any, cast
 
 import pytest
 
 from scorer.cli.compare_wiring import comparison
 from scorer.cli.explain_wiring import explanation, parse_id
+from scorer.cli.verify_view import account_document, account_lines
 from scorer.cli.verify_wiring import Scene, from_ms, gone, late_ms, verification
 from scorer.core.account import Account
 from scorer.core.errors import ConfigError, RefusedError
@@ -151,3 +154,25 @@ def test_predictions_are_looked_for_from_before_the_range_on_and_never_before_th
     assert from_ms(at_hand, Asked(since_ms=BASE_MS), chosen) == BASE_MS - LATE_MS
     assert from_ms(at_hand, Asked(since_ms=BASE_MS), chosen, 2**62) == 0
     assert from_ms(at_hand, Asked(offsets={0: (0, 2)}), chosen, 7) == BASE_MS - 7
+
+
+def test_a_finding_is_json_though_a_prediction_holds_no_number(whole: Scored, at_hand: Scene) -> None:
+    whole.change((0, 0), score=nan)
+    found = live(whole, at_hand)
+    with Spill() as spill:
+        gathering = verification(at_hand, spill, Asked(), "live")[0].gathering
+    document = account_document("lead", OUTPUT, replace(gathering, account=found), found)
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    (example,) = document["examples"]["unexplained"]
+    assert example["fields"]["score"][0] == "nan"
+    assert any("score: published nan" in line for line in account_lines(document))
+
+
+def test_people_are_told_at_the_end_too_what_was_not_judged_and_what_was_lost(whole: Scored, at_hand: Scene) -> None:
+    with Spill() as spill:
+        gathering = verification(at_hand, spill, Asked(), "live")[0].gathering
+    gathering.range = replace(gathering.range, pending=7)
+    lines = list(account_lines(account_document("lead", OUTPUT, gathering, Account(lost=3))))
+    assert "7 offsets behind them are not committed yet, and not judged" in lines
+    assert "3 offsets before them had expired before they were scored" in lines
+    assert lines[-1] == "somebody has to look at this"
