@@ -93,9 +93,8 @@ def explanation_lines(document: Mapping[str, Any]) -> Iterator[str]:
             "" if document["searched_whole"] else " in what was read, which is not all there is; ask scorer verify"
         )
         return
-    yield f"{'published':<12} at {made['at']}, scored {made['scored_at']} by scorer {made['scorer_version']}, " + (
-        f"{made['runtime']}, {made['cpu_class']}"
-    )
+    build = plain(f"{made['scorer_version']}, {made['runtime']}, {made['cpu_class']}")
+    yield f"{'published':<12} at {made['at']}, scored {made['scored_at']} by scorer {build}"
     yield from (f"{'':<12} {name} = {dumps(value)}" for name, value in made["fields"].items())
 
 

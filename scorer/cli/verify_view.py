@@ -70,7 +70,7 @@ def account_lines(document: Mapping[str, Any]) -> Iterator[str]:
     for name, count in document["skipped"].items():
         yield f"{count:>12,}  left out: {name.replace('_', ' ')}"
     for title in ("models", "builds"):
-        yield from (f"{count:>12,}  by {name}" for name, count in document[title].items())
+        yield from (f"{count:>12,}  by {plain(name)}" for name, count in document[title].items())
     meanings = {cause.value: meaning for cause, meaning in CAUSES.items()}
     for cause, count in document["causes"].items():
         yield f"\n{cause}: {count:,}; {meanings[cause]}"

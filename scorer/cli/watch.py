@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scorer.cli.letters_view import time_text
+from scorer.cli.letters_view import plain, time_text
 from scorer.cli.options import AsJson, ConfigFile, Sets, load
 from scorer.core.errors import ContractError
 
@@ -49,7 +49,7 @@ def watch(
     start = "earliest" if from_beginning or once else "latest"
     registry = open_registry(settings, report)
     schemas: dict[int, WriterSchema] = {}
-    plain = as_json or not sys.stdout.isatty()
+    machine = as_json or not sys.stdout.isatty()
     reader = KafkaReader(settings.kafka_for("consumer"), [topic], start=start, report=report, to_end=once)
     shown = 0
     try:
@@ -57,7 +57,7 @@ def watch(
         while not stop.is_set() and (ends is None or ends):
             for batch in reader.read(1000, READ_MS_MAX):
                 for record in _letters(batch) if dead_letters else _predictions(batch, schemas, registry):
-                    typer.echo(json.dumps(_told(record), default=_text) if plain else _line(record))
+                    typer.echo(json.dumps(_told(record), default=_text) if machine else _line(record))
                     shown += 1
                     if shown == limit:
                         return
@@ -130,7 +130,7 @@ def _letters(batch: RecordBatch) -> Iterator[dict[str, Any]]:
 def _line(record: dict[str, Any]) -> str:
     """What a person wants to see first: when, who, what came out, and which model said so."""
     if not all(isinstance(record.get(name), kind) for name, kind in NEEDED.items()):
-        return "  ".join(f"{name}={value}" for name, value in record.items())
+        return plain("  ".join(f"{name}={value}" for name, value in record.items()))
     when = time_text(record["scored_at"])[11:19]
     known = {
         "prediction_id",
@@ -151,7 +151,7 @@ def _line(record: dict[str, Any]) -> str:
     }
     own = "  ".join(f"{name}={_short(value)}" for name, value in record.items() if name not in known)
     delay = record["scored_at"] - record["source_timestamp"]
-    return f"{when}  {own}  by {record['model_name']}/{record['model_version']} after {delay} ms"
+    return plain(f"{when}  {own}  by {record['model_name']}/{record['model_version']} after {delay} ms")
 
 
 def _short(value: Any) -> str:

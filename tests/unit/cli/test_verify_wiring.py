@@ -157,15 +157,17 @@ def test_predictions_are_looked_for_from_before_the_range_on_and_never_before_th
 
 
 def test_a_finding_is_json_though_a_prediction_holds_no_number(whole: Scored, at_hand: Scene) -> None:
-    whole.change((0, 0), score=nan)
+    whole.change((0, 0), score=nan, runtime="\x1b[2J")
     found = live(whole, at_hand)
     with Spill() as spill:
         gathering = verification(at_hand, spill, Asked(), "live")[0].gathering
     document = account_document("lead", OUTPUT, replace(gathering, account=found), found)
     assert json.loads(json.dumps(document, allow_nan=False)) == document
-    (example,) = document["examples"]["unexplained"]
+    (example,) = document["examples"]["other_build"]
     assert example["fields"]["score"][0] == "nan"
-    assert any("score: published nan" in line for line in account_lines(document))
+    lines = "\n".join(account_lines(document))
+    assert "score: published nan" in lines
+    assert "\x1b" not in lines
 
 
 def test_people_are_told_at_the_end_too_what_was_not_judged_and_what_was_lost(whole: Scored, at_hand: Scene) -> None:

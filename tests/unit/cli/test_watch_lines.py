@@ -136,6 +136,11 @@ def test_another_writer_s_record_with_a_prediction_s_name_is_shown_field_by_fiel
     assert _line({**prediction(), **own}).startswith("lead_id=l1  prediction_id=p")
 
 
+def test_no_value_drives_the_terminal() -> None:
+    assert "lead_id=\\x1b[2J" in _line({**prediction(), "lead_id": "\x1b[2J"})
+    assert _line({"a": "\x1b[2J"}) == "a=\\x1b[2J"
+
+
 def test_a_time_that_no_calendar_has_ends_no_watch() -> None:
     assert _line({**prediction(), "scored_at": 2**62}).startswith("23:59:59  lead_id=l1")
 
