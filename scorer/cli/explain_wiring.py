@@ -120,6 +120,8 @@ def explanation(it: Scene, wanted: Id, lane: str) -> Explanation:
     output = it.where(lane).to_topic
     finder = Finder(it.topics, it.decoder)
     published = _found(it, finder, output, Wanted(wanted.text, wanted.topic, wanted.place, lane), event)
+    if published is not None and lane == "live" and not it.lineage.knows(published.bundle):
+        it.catch_up()  # it may have been deployed a moment ago
     live = it.lineage.at(partition, offset) if lane == "live" else None
     bundle = _bundle(it, wanted, published, live)
     recipe = "no activation, intent or prediction names its bundle" if bundle is None else it.bundles.recipe(bundle)

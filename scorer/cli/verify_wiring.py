@@ -4,36 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+from scorer.cli.at_hand import AtHand
 from scorer.cli.lanes import in_begun_lane, lane_of
 from scorer.cli.letters_wiring import GRACE_MS_MAX, topics
 from scorer.cli.progress import progress
 from scorer.cli.rollout_wiring import group_of, read_entries
 from scorer.cli.settings import Settings, Stream
-from scorer.cli.wiring import LIVE, open_registry, origin, versions
+from scorer.cli.wiring import LIVE, open_registry
 from scorer.core.account import Account
-from scorer.core.bundle import Bundle
-from scorer.core.deployments import Entry, Identity
-from scorer.core.errors import ConfigError, ContractError, RefusedError
+from scorer.core.deployments import Entry
+from scorer.core.errors import RefusedError
 from scorer.core.lineage import Lineage
-from scorer.core.model import load_model
 from scorer.core.pieces import Asked, Piece, Span
 from scorer.core.ports import Report
-from scorer.core.proof import prediction_problems, signature_problems
 from scorer.core.ranges import LATE_MS, Gone, Range, fixed
-from scorer.core.scoring import Recipe
 from scorer.core.topics import kept_ms
-from scorer.edges.bundles import find_bundle, read_bundle
 from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.admin import KafkaAdmin
 from scorer.edges.kafka.appended import Appended
 from scorer.edges.kafka.extents import TopicExtents
 from scorer.edges.kafka.groups import KafkaGroups
-from scorer.edges.locations import Location, as_location, within
 from scorer.edges.sandbox import Sandbox
 from scorer.edges.spill import Spill
 from scorer.services.gathering import Gathering
@@ -60,7 +56,8 @@ class Scene:
         registry: both ports of it.
         lineage: what was live.
         bundles: what scores.
-        entries: all that the topic of deployments holds.
+        deployments: reads all that their topic holds now.
+        entries: what it held when this was opened; `lineage` is made of it.
     """
 
     settings: Settings
@@ -74,6 +71,7 @@ class Scene:
     registry: Any
     lineage: Lineage
     bundles: AtHand
+    deployments: Callable[[], Sequence[Entry]]
     entries: Sequence[Entry] = ()
 
     def rescoring(self, suspects: Suspects | None = None) -> Rescoring:
@@ -83,6 +81,10 @@ class Scene:
     def where(self, lane: str) -> Stream:
         """The stream with the topics of a lane. Raises as in_begun_lane."""
         return in_begun_lane(self.admin, self.stream, lane)
+
+    def catch_up(self) -> None:
+        """Takes in what was deployed and activated meanwhile: what has been published by now was activated before."""
+        self.lineage.apply(self.deployments()[len(self.entries) :])
 
     def held(self, topic: str) -> Mapping[str, str]:
         """A topic's settings; none where we may not look at them.
@@ -112,7 +114,8 @@ def scene(settings: Settings, stream: Stream, bundles: Path | None, stop: Event,
     registry, admin = open_registry(settings, report), KafkaAdmin(settings.kafka_for("admin"), report)
     decoder = Decoder(Schemas(registry, report, grace_ms_max=GRACE_MS_MAX), SystemClock(), report, stop)
     lineage = Lineage(group_of(settings, stream), admin.topic_id(stream.from_topic))
-    entries = read_entries(settings, registry, stop, report)
+    deployments = partial(read_entries, settings, registry, stop, report)
+    entries = deployments()
     lineage.apply(entries)
     if stop.is_set():  # then not all of them were read
         raise StoppedError
@@ -121,70 +124,9 @@ def scene(settings: Settings, stream: Stream, bundles: Path | None, stop: Event,
     with TopicExtents(consumer, own, report) as extents, topics(settings, stop, report) as reading:
         groups, appended = KafkaGroups(own, report), Appended(own, report)
         yield Scene(
-            settings, stream, reading, extents, groups, admin, appended, decoder, registry, lineage, hand, entries
+            *(settings, stream, reading, extents, groups, admin, appended, decoder, registry, lineage, hand),
+            *(deployments, entries),
         )
-
-
-@dataclass(slots=True)
-class AtHand:
-    """Bundles as they are where they are looked for: by sha256, else by name and version with what bytes they have.
-
-    Attributes:
-        folder: NAME/VERSION is looked for there first.
-    """
-
-    settings: Settings
-    stream: Stream
-    registry: Any
-    lineage: Lineage
-    folder: Location | None
-    _known: dict[Identity, Recipe | str] = field(default_factory=dict)
-
-    def recipe(self, bundle: Identity) -> Recipe | str:
-        """What scores with a bundle, or why nothing does."""
-        if bundle not in self._known:
-            self._known[bundle] = self._loaded(bundle)
-        return self._known[bundle]
-
-    def _loaded(self, bundle: Identity) -> Recipe | str:
-        places = list(dict.fromkeys(self._places(bundle)))
-        try:
-            return self._made(find_bundle(places, bundle.sha256))
-        except (ConfigError, ContractError) as error:
-            why = str(error)
-        for place in places:
-            try:
-                other = read_bundle(place)
-                if other.label == bundle.label and other.sha256 != bundle.sha256:
-                    return self._made(other)
-            except (ConfigError, ContractError) as error:
-                why = f"{why}; {error}"
-        return why
-
-    def _places(self, bundle: Identity) -> Iterator[Location]:
-        if self.folder is not None:
-            yield within(self.folder, bundle.name, bundle.version)
-        for number in sorted(self.lineage.intents, reverse=True):
-            if self.lineage.intents[number].bundle == bundle:
-                yield as_location(self.lineage.intents[number].place)
-        if self.settings.deployments.bundles is not None:
-            yield within(self.settings.deployments.bundles, bundle.name, bundle.version)
-        yield self.stream.bundle
-
-    def _made(self, bundle: Bundle) -> Recipe:
-        """Not proved again with golden rows: its bytes are those that were, or else that is what is said of it.
-
-        Nor against every schema: what upstream has written since, and what later bundles publish, need not fit it.
-        """
-        model = load_model(bundle)
-        problems = signature_problems(model.interface)
-        writers = [] if problems else versions(self.registry, self.stream.to_topic)[::-1]
-        for _, writer in writers:
-            found = prediction_problems(model.interface, writer)
-            if not found:
-                return Recipe(model, writer, self.stream.to_topic, origin())
-            problems = problems or found
-        raise ContractError(f"bundle {bundle.place} cannot serve: {problems[0]}")
 
 
 def verification(it: Scene, spill: Spill, asked: Asked, lane: str) -> tuple[Verify, Callable[[], Account]]:
@@ -202,6 +144,8 @@ def verification(it: Scene, spill: Spill, asked: Asked, lane: str) -> tuple[Veri
     done = committed(it) if lane == LIVE else {}
     published = settled(it.extents, it.appended, where.to_topic, stop)
     letters = settled(it.extents, it.appended, where.dead_letters, stop)
+    if lane == LIVE:
+        it.catch_up()
     chosen = chosen_range(it, asked, done)
     held = it.held(it.stream.from_topic)
     from_then = from_ms(it, asked, chosen, late_ms(held))

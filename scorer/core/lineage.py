@@ -78,13 +78,20 @@ class Lineage:
     def at(self, partition: int, offset: int) -> Activation | None:
         """What was live at an offset: of the topic as it is, else as it was before (a restored topic), else None."""
         earlier = [topic_id for topic_id in reversed(self._by_topic) if topic_id != self.topic_id]
-        for topic_id in (self.topic_id, *earlier):
-            starts = self._by_topic.get(topic_id, {}).get(partition, {})
-            firsts = sorted(starts)
-            at = bisect_right(firsts, offset)
-            if at:
-                return starts[firsts[at - 1]]
-        return None
+        found = (self._of(topic_id, partition, offset) for topic_id in (self.topic_id, *earlier))
+        return next((each for each in found if each is not None), None)
+
+    def _of(self, topic_id: str, partition: int, offset: int) -> Activation | None:
+        starts = self._by_topic.get(topic_id, {}).get(partition, {})
+        firsts = sorted(starts)
+        at = bisect_right(firsts, offset)
+        return starts[firsts[at - 1]] if at else None
+
+    def restored(self, activation: Activation, bundle: Identity, offset: int) -> bool:
+        """Whether a bundle was live at an offset of another topic of that name than the activation is of."""
+        others = (each for each in self._by_topic if each != activation.source_topic_id)
+        found = (self._of(topic_id, activation.partition, offset) for topic_id in others)
+        return any(each is not None and each.bundle == bundle for each in found)
 
     def changes(self, partition: int, first: int, end: int) -> list[int]:
         """Offsets within first < offset < end from which on another activation may count, ascending."""
@@ -94,15 +101,14 @@ class Lineage:
     def preceded(self, activation: Activation, bundle: Identity) -> bool:
         """Whether a bundle was live on that partition, of the same topic, before this activation was.
 
-        One of the same first offset counts if it was said earlier: what it scored was not committed when this one came.
+        Of the same first offset too: what that one scored was not committed when this one took its place.
         """
-        place, before = (activation.source_topic_id, activation.partition), True
-        for each in self._told:
-            before = before and each is not activation
-            same = each.bundle == bundle and (each.source_topic_id, each.partition) == place
-            if same and each.first_offset < activation.first_offset + before:
-                return True
-        return False
+        place = activation.source_topic_id, activation.partition
+        return any(
+            each.bundle == bundle and each.first_offset <= activation.first_offset
+            for each in self._told
+            if (each.source_topic_id, each.partition) == place
+        )
 
     def intent_of(self, activation: Activation) -> Intent | None:
         """Who wanted it: the intent that it carries out, else the newest one for its bundle."""
@@ -161,7 +167,8 @@ def out_of_turn(published: Published, at: Standing) -> Verdict | None:
     """
     if at.live is None or at.lineage is None or published.bundle == at.live.bundle:
         return None
-    if at.lineage.preceded(at.live, published.bundle):
+    again = at.lineage.preceded(at.live, published.bundle)
+    if again or at.lineage.restored(at.live, published.bundle, published.source[1]):
         return Verdict(Level.SURPLUS, Cause.AGAIN, f"{at.live.bundle.label} has scored it as well")
     return bundle_cause(published, at.live)
 

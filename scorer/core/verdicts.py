@@ -60,7 +60,7 @@ CAUSES: Mapping[Cause, str] = {
     Cause.LETTER_GONE: "its event is rejected, and dead letters of that time are gone by retention",
     Cause.RECREATED: "the input topic was made anew since",
     Cause.BATCH: "the model gives other bits in a batch than alone",
-    Cause.AGAIN: "the bundle before scored it too: at least once, across a deployment",
+    Cause.AGAIN: "the bundle before scored it too: at least once across a deployment, or before the topic was restored",
     Cause.FORGED: "it does not fit its own fields, its event, or what was live, or another of its id says otherwise",
     Cause.UNEXPLAINED: "nothing explains it",
 }

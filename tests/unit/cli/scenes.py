@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from scorer.cli.settings import Settings
 from scorer.cli.verify_wiring import Scene
+from scorer.core.deployments import Entry
 from scorer.core.lineage import Lineage
 from tests.unit.services.verify_world import GROUP, TOPIC_ID, Scored
 
 
-def scene(it: Scored, settings: Settings) -> Scene:
-    """Its `groups`, `admin`, `extents`, `appended` and `bundles` are one plain object."""
+def scene(it: Scored, settings: Settings, entries: Callable[[], list[Entry]] = list) -> Scene:
+    """What they work with; once they are asked again, the deployments hold these entries.
+
+    Its `groups`, `admin`, `extents`, `appended` and `bundles` are one plain object.
+    """
     plain: Any = SimpleNamespace(
         topic=lambda _: (None, {}),
         topics=lambda: it.world.logs,
@@ -23,4 +28,5 @@ def scene(it: Scored, settings: Settings) -> Scene:
         since=lambda *_: {},
     )
     stream, lineage = settings.streams[0], Lineage(GROUP, TOPIC_ID)
-    return Scene(settings, stream, it.world.topics(), plain, plain, plain, plain, it.decoder(), None, lineage, plain)
+    asked = plain, plain, plain, plain
+    return Scene(settings, stream, it.world.topics(), *asked, it.decoder(), None, lineage, plain, entries)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scorer.cli.verify_wiring import AtHand
+from scorer.cli.at_hand import AtHand
 from scorer.core.deployments import Identity
 from scorer.core.lineage import Lineage
 from scorer.core.scoring import Recipe

@@ -75,3 +75,10 @@ def test_a_prediction_before_what_its_event_s_time_leads_to_is_found_too(it: Sco
     assert told(it, load, f"lead/1/{SOURCE}/0/0", since=late).published is not None
     del it.world.logs[OUTPUT][0, 0]
     assert told(it, load, f"lead/1/{SOURCE}/0/0", since=late).published is None
+
+
+def test_a_bundle_that_was_deployed_while_it_looked_is_known(it: Scored, load: Load) -> None:
+    at_hand = scene(it, load(LEAD).settings, lambda: [*it.activations])
+    verdict = explanation(at_hand, parse_id(f"lead/1/{SOURCE}/0/0"), "live").verdict
+    assert verdict is not None
+    assert verdict.cause is None

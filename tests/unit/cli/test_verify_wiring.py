@@ -103,6 +103,13 @@ def test_a_partition_of_which_nothing_is_committed_yet_is_pending_from_where_som
     assert (found.events, found.clean) == ({"prediction": 2}, True)
 
 
+def test_what_is_deployed_after_it_has_begun_is_known_before_anything_is_judged(whole: Scored, load: Load) -> None:
+    told = list(whole.activations)
+    with Spill() as spill:
+        found = verification(scene(whole, load(LEAD).settings, lambda: [*told]), spill, Asked(), "live")[1]()
+    assert (found.events, found.clean) == ({"prediction": 4}, True)
+
+
 def test_offsets_that_expired_before_they_were_scored_are_an_alarm(whole: Scored, at_hand: Scene) -> None:
     whole.world.lows[SOURCE] = 1
     del whole.world.logs[SOURCE][0, 0], whole.world.logs[SOURCE][1, 0]

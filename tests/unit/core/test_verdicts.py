@@ -146,6 +146,21 @@ CASES: dict[str, tuple[Callable[[], Verdict], Level, Cause | None]] = {
         Level.SURPLUS,
         Cause.AGAIN,
     ),
+    "a bundle that was live before on another partition alone": (
+        lambda: verdict(published(), at=standing(activation(ONE, 0, partition=3), activation(TWO, 0))),
+        Level.SURPLUS,
+        Cause.FORGED,
+    ),
+    "what was live at that place before the topic was restored": (
+        lambda: verdict(published(), at=standing(activation(ONE, 7, THEIRS), activation(TWO, 0))),
+        Level.SURPLUS,
+        Cause.AGAIN,
+    ),
+    "what was live behind that place before the topic was restored": (
+        lambda: verdict(published(), at=standing(activation(ONE, 8, THEIRS), activation(TWO, 0))),
+        Level.SURPLUS,
+        Cause.FORGED,
+    ),
     "a bundle that came later, by another build": (
         lambda: verdict(published(score=0.8, runtime="r"), at=standing(activation(TWO, 0), activation(ONE, 8))),
         Level.SURPLUS,
