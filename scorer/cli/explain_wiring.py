@@ -159,9 +159,12 @@ def _found(it: Scene, finder: Finder, output: str, wanted: Wanted, event: Stored
     spans = since(it, output, extents, None if event is None else max(0, event.timestamp - LATE_MS))
     earlier = {partition: (low, spans[partition][0]) for partition, (low, _) in extents.items()}
     published = finder.find(output, spans, wanted)
-    if published is not None or not any(low < end for low, end in earlier.values()):
-        return published
-    return finder.find(output, earlier, wanted)
+    if published is None and any(low < end for low, end in earlier.values()):
+        published = finder.find(output, earlier, wanted)
+    if published is None:  # an open transaction, whoever's, hides what was written behind its beginning
+        written = it.appended.ends(output, sorted(extents))
+        finder.whole &= all(extents[partition][1] >= end for partition, end in written.items())
+    return published
 
 
 def _verdict(

@@ -82,3 +82,11 @@ def test_a_bundle_that_was_deployed_while_it_looked_is_known(it: Scored, load: L
     verdict = explanation(at_hand, parse_id(f"lead/1/{SOURCE}/0/0"), "live").verdict
     assert verdict is not None
     assert verdict.cause is None
+
+
+def test_what_an_open_transaction_hides_is_not_said_to_be_nowhere(it: Scored, load: Load) -> None:
+    name = f"lead/1/{SOURCE}/0/99"
+    assert told(it, load, name).whole
+    assert told(it, load, name, ends=lambda *_: {0: 3, 1: 3}).whole
+    assert not told(it, load, name, ends=lambda *_: {0: 3, 1: 4}).whole
+    assert told(it, load, f"lead/1/{SOURCE}/0/0", ends=lambda *_: {0: 3, 1: 4}).published is not None

@@ -8,7 +8,7 @@ import pytest
 
 from scorer.core.account import STRANGERS_MIN, Account
 from scorer.core.deployments import Intent
-from scorer.core.lineage import Lineage
+from scorer.core.lineage import Lineage, nowhere
 from scorer.core.verdicts import ALARMING, Cause, Event, Level, Verdict, judge
 from tests.unit.core.judged import (
     ONE,
@@ -143,3 +143,30 @@ def test_the_first_offset_at_which_anything_was_live_is_that_of_the_topic_as_it_
 def test_what_was_lost_before_it_was_scored_leaves_no_account_clean() -> None:
     assert Account().clean
     assert not Account(lost=1).clean
+
+
+@pytest.mark.parametrize(
+    ("extent", "compacted", "cause"),
+    [
+        ((8, 10), False, Cause.EVENT_GONE),
+        ((7, 10), False, Cause.FORGED),
+        ((7, 10), True, Cause.EVENT_GONE),
+        ((7, 8), True, Cause.EVENT_GONE),
+        ((5, 7), True, Cause.FORGED),
+        ((8, 8), True, Cause.EVENT_GONE),
+        ((0, 0), False, Cause.FORGED),
+    ],
+)
+def test_a_prediction_without_its_event_is_gone_where_the_topic_may_have_lost_it_and_forged_elsewhere(
+    extent: tuple[int, int], compacted: bool, cause: Cause
+) -> None:
+    found = nowhere(published(), standing(activation(ONE, 0)), extent, compacted=compacted)
+    assert found.cause is cause
+    anew = nowhere(published(), standing(activation(ONE, 0, THEIRS)), extent, compacted=compacted)
+    assert anew.cause is (Cause.EVENT_GONE if extent[0] > 7 else Cause.RECREATED)
+    alone = replace(standing(activation(ONE, 0)), lineage=None)
+    assert nowhere(published(model_sha256="f" * 64), alone, extent, compacted=compacted).cause is cause
+    strange = published(model_sha256="f" * 64)
+    assert nowhere(strange, standing(activation(ONE, 0)), extent, compacted=compacted).cause is Cause.BUNDLE
+    misnamed = published(prediction_id="lead/1/events/2/8")
+    assert nowhere(misnamed, standing(activation(ONE, 0)), extent, compacted=compacted).cause is Cause.FORGED
