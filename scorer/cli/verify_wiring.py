@@ -19,7 +19,6 @@ from scorer.cli.settings import Settings, Stream
 from scorer.cli.wiring import LIVE, open_registry
 from scorer.core.account import Account
 from scorer.core.deployments import Entry
-from scorer.core.errors import RefusedError
 from scorer.core.lineage import Lineage
 from scorer.core.pieces import Asked, Piece, Span
 from scorer.core.ports import Report
@@ -87,15 +86,13 @@ class Scene:
         self.lineage.apply(self.deployments()[len(self.entries) :])
 
     def held(self, topic: str) -> Mapping[str, str]:
-        """A topic's settings; none where we may not look at them.
+        """A topic's settings.
 
         Raises:
             ConfigError, TransientError: there is no such topic; Kafka does not answer.
+            RefusedError: we may not look at it.
         """
-        try:
-            return self.admin.topic(topic)[1]
-        except RefusedError:
-            return {}
+        return self.admin.topic(topic)[1]
 
     def piece(self, lane: str) -> Piece | None:
         """What a lane's replay was for; None for live, and where that was not written down."""
@@ -137,6 +134,7 @@ def verification(it: Scene, spill: Spill, asked: Asked, lane: str) -> tuple[Veri
 
     Raises:
         ConfigError: a topic, a partition or the lane is not there.
+        RefusedError: we may not look at a topic's settings.
         StoppedError: told to stop.
         TransientError: Kafka does not answer, or a transaction stays open.
     """

@@ -87,10 +87,9 @@ class Lineage:
         at = bisect_right(firsts, offset)
         return starts[firsts[at - 1]] if at else None
 
-    def restored(self, activation: Activation, bundle: Identity, offset: int) -> bool:
-        """Whether a bundle was live at an offset of another topic of that name than the activation is of."""
-        others = (each for each in self._by_topic if each != activation.source_topic_id)
-        found = (self._of(topic_id, activation.partition, offset) for topic_id in others)
+    def ever_at(self, partition: int, offset: int, bundle: Identity) -> bool:
+        """Whether a bundle was live at an offset of the topic as it is, or of one of that name before."""
+        found = (self._of(topic_id, partition, offset) for topic_id in self._by_topic)
         return any(each is not None and each.bundle == bundle for each in found)
 
     def changes(self, partition: int, first: int, end: int) -> list[int]:
@@ -168,7 +167,7 @@ def out_of_turn(published: Published, at: Standing) -> Verdict | None:
     if at.live is None or at.lineage is None or published.bundle == at.live.bundle:
         return None
     again = at.lineage.preceded(at.live, published.bundle)
-    if again or at.lineage.restored(at.live, published.bundle, published.source[1]):
+    if again or at.lineage.ever_at(*published.source, published.bundle):
         return Verdict(Level.SURPLUS, Cause.AGAIN, f"{at.live.bundle.label} has scored it as well")
     return bundle_cause(published, at.live)
 

@@ -118,12 +118,19 @@ def test_offsets_that_expired_before_they_were_scored_are_an_alarm(whole: Scored
     assert (found.lost, found.clean, found.events) == (1, False, {"prediction": 1})
 
 
-def test_settings_of_topics_that_may_not_be_looked_at_are_taken_as_unknown(whole: Scored, at_hand: Scene) -> None:
-    def refused(topic: str) -> Any:
-        raise RefusedError(topic)
+def test_without_the_right_to_know_what_topics_keep_nothing_is_said_to_be_gone_or_missing(
+    whole: Scored, at_hand: Scene
+) -> None:
+    for denied in (OUTPUT, LETTERS):
 
-    cast(Any, at_hand.admin).topic = refused
-    assert live(whole, at_hand).clean
+        def topic(name: str, denied: str = denied) -> Any:
+            if name == denied:
+                raise RefusedError(name)
+            return None, {}
+
+        cast(Any, at_hand.admin).topic = topic
+        with pytest.raises(RefusedError):
+            live(whole, at_hand)
 
 
 @pytest.mark.parametrize(

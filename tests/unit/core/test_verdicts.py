@@ -136,6 +136,11 @@ CASES: dict[str, tuple[Callable[[], Verdict], Level, Cause | None]] = {
         Level.SURPLUS,
         Cause.AGAIN,
     ),
+    "the bundle before, again, with something else": (
+        lambda: verdict(published(score=0.8), at=standing(activation(ONE, 0), activation(TWO, 5))),
+        Level.DIFFERENT,
+        Cause.UNEXPLAINED,
+    ),
     "the bundle before, again, by another build": (
         lambda: verdict(published(score=0.8, runtime="r"), at=standing(activation(ONE, 0), activation(TWO, 5))),
         Level.SURPLUS,
