@@ -15,14 +15,16 @@ from scorer.core.bundle import Bundle
 from scorer.core.deployments import Intent
 from scorer.core.letters import Stored
 from scorer.core.model import load_model
+from scorer.core.pieces import Asked
 from scorer.core.ranges import LATE_MS, Gone
 from scorer.core.scoring import Recipe
+from scorer.core.strict import record_decoder
 from scorer.core.verdicts import Cause, Level
 from scorer.core.wire import prefix
 from tests.unit.services import verify_world
 from tests.unit.services.redrive_world import LETTERS, OUTPUT, SOURCE, Sandbox
 from tests.unit.services.samples import BAD, BASE_MS, lead
-from tests.unit.services.verify_world import GROUP, PREDICTION_TEXT, Scored, identity, scored
+from tests.unit.services.verify_world import GROUP, PREDICTION_TEXT, WRITER, Scored, identity, scored
 
 
 def later(it: Scored) -> Recipe:
@@ -107,6 +109,7 @@ def test_an_event_that_is_rejected_is_not_missing_where_its_dead_letter_may_be_g
 def test_an_event_whose_dead_letter_may_be_gone_is_scored_where_it_can_end_no_process() -> None:
     it = scored(2)
     it.event((0, 2), lead(9))
+    it.reject((1, 0))
     it.world.emptied[LETTERS] = {1: 7}
     it.world.sandbox = Sandbox(frozenset({2}))
     assert it.verify().causes == {Cause.LETTER_GONE: 1}
@@ -178,6 +181,48 @@ def test_predictions_of_another_stream_in_the_same_topic_are_none_of_it() -> Non
     it.entries.append(other)
     found = it.verify()
     assert (found.causes, found.skipped, found.events) == ({}, {"other_stream": 2}, {"prediction": 6})
+
+
+def test_predictions_of_another_stream_about_events_that_are_gone_are_none_of_it_either() -> None:
+    it = scored(3)
+    other = replace(it.activations[0], group="scorer.churn", bundle=identity(later(it)))
+    it.live = later(it)
+    it.score([(0, 0)])
+    it.entries.append(other)
+    it.world.lows[SOURCE] = 1
+    it.world.logs[SOURCE] = {place: each for place, each in it.world.logs[SOURCE].items() if place[1] >= 1}
+    it.spare = {identity(each).sha256: each for each in (scored(0).live,)}
+    found = it.verify()
+    assert (found.causes, found.skipped) == ({Cause.EVENT_GONE: 2}, {"other_stream": 1})
+
+
+@pytest.mark.parametrize("offset", [3, 50])
+def test_a_prediction_of_an_event_that_never_was_is_forged_whatever_time_it_says(offset: int) -> None:
+    it = scored(3)
+    it.change((0, 0), source_offset=offset, source_timestamp=5, prediction_id=f"lead/1/{SOURCE}/0/{offset}")
+    assert it.verify(asked=Asked(since_ms=BASE_MS)).causes[Cause.FORGED] == 1
+
+
+def test_a_prediction_s_schema_may_let_its_fields_be_null_as_long_as_they_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    schema = json.loads(PREDICTION_TEXT)
+    for each in schema["fields"]:
+        if each["name"] in ("source_offset", "lane"):
+            each["type"] = ["null", each["type"]]
+    known = verify_world.Texts.text
+    monkeypatch.setattr(
+        verify_world.Texts, "text", lambda self, number: json.dumps(schema) if number == 77 else known(self, number)
+    )
+    it = scored(2)
+    log = it.world.logs[OUTPUT]
+    for place, each in log.items():
+        body = BytesIO()
+        own = record_decoder(WRITER)(each.value or b"", 5)
+        fastavro.schemaless_writer(body, fastavro.parse_schema(json.loads(json.dumps(schema))), own)
+        log[place] = replace(each, value=prefix(77) + body.getvalue())
+    found = it.verify()
+    assert (found.levels, found.skipped) == ({Level.EQUAL: 4}, {})
 
 
 def _foreign(change: Callable[[dict[str, Any]], dict[str, Any]], **values: Any) -> tuple[dict[str, Any], bytes]:
