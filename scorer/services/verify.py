@@ -122,9 +122,9 @@ class Verify:
         self, published: Published, verdict: Verdict, batch: RecordBatch, row: int, live: Activation | None
     ) -> Verdict:
         found = in_turn(published, verdict, self._standing(live))
-        if found.cause is not Cause.FORGED or verdict.alarming or not self._letter_is_gone(batch, row, live):
+        if found is verdict or not self._letter_is_gone(batch, row, live):
             return found
-        return verdict  # a later bundle scored it by a redrive
+        return verdict  # another bundle scored it, by a redrive or before
 
     def _letter_is_gone(self, batch: RecordBatch, row: int, live: Activation | None) -> bool:
         """Whether an event without a dead letter may have had one: that of its time may be gone, and it is rejected."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,8 +11,13 @@ import pytest
 from scorer.core.account import Account
 from scorer.core.pieces import Span
 from scorer.core.ranges import ANY_TIME_MS, Range
+from scorer.core.wire import prefix
+from scorer.edges.spill import Spill
 from scorer.services.gathering import Gathering
 from tests.unit.core.batches import batch_of
+from tests.unit.services import verify_world
+from tests.unit.services.redrive_world import OUTPUT, SOURCE
+from tests.unit.services.verify_world import scored
 
 BATCHES = [
     batch_of([b"", b""], partitions=[0, 0], offsets=[5, 6], timestamps=[300, 800]),
@@ -54,3 +60,22 @@ def test_predictions_are_gone_up_to_the_latest_of_the_first_records_of_partition
     lows: dict[int, int], firsts: dict[int, int], since_ms: int
 ) -> None:
     assert kept_since(lows, {partition: (first, 100) for partition, first in firsts.items()}) == since_ms
+
+
+def test_predictions_are_put_aside_in_the_order_of_their_topic_whatever_their_schemas(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = verify_world.Texts.text
+    text = verify_world.PREDICTION_TEXT
+    monkeypatch.setattr(verify_world.Texts, "text", lambda self, number: text if number == 77 else known(self, number))
+    it = scored(3)
+    log = it.world.logs[OUTPUT]
+    for place in [(0, 0), (0, 2)]:
+        log[place] = replace(log[place], value=prefix(77) + (log[place].value or b"")[5:])
+    with Spill() as spill:
+        own = it.world.topics(), it.decoder(), spill, SOURCE, it.range()
+        gathering = Gathering(*own, "live", False, Account(), window=100)
+        gathering.predictions(OUTPUT, {0: (0, 3)}, {})
+        places = [each.place for number in range(len(gathering.cut)) for each in spill.take(number)]
+    assert places == sorted(places)
+    assert len(places) == 3
