@@ -68,14 +68,14 @@ def test_predictions_are_put_aside_in_the_order_of_their_topic_whatever_their_sc
     known = verify_world.Texts.text
     text = verify_world.PREDICTION_TEXT
     monkeypatch.setattr(verify_world.Texts, "text", lambda self, number: text if number == 77 else known(self, number))
-    it = scored(3)
+    it = scored(6)  # the first three are about one partition, and come in one batch
     log = it.world.logs[OUTPUT]
     for place in [(0, 0), (0, 2)]:
         log[place] = replace(log[place], value=prefix(77) + (log[place].value or b"")[5:])
     with Spill() as spill:
         own = it.world.topics(), it.decoder(), spill, SOURCE, it.range()
         gathering = Gathering(*own, "live", False, Account(), window=100)
-        gathering.predictions(OUTPUT, {0: (0, 3)}, {})
+        gathering.predictions(OUTPUT, {0: (0, 6)}, {})
         places = [each.place for number in range(len(gathering.cut)) for each in spill.take(number)]
     assert places == sorted(places)
-    assert len(places) == 3
+    assert len(places) == 6
