@@ -74,6 +74,7 @@ class World:
     after_publish: Callable[[], object] = lambda: None
     published: list[tuple[Outbound, list[DeadLetter]]] = field(default_factory=list)
     opened: list[tuple[str, dict[int, int]]] = field(default_factory=list)
+    closed: int = 0
     said: list[str] = field(default_factory=list)
     stop: Event = field(default_factory=Event)
     ms: float = 0.0
@@ -187,3 +188,4 @@ class _Reader:
 
     def close(self) -> None:
         self.positions.clear()
+        self.world.closed += 1
