@@ -56,8 +56,8 @@ def comparison_lines(document: Mapping[str, Any]) -> Iterator[str]:
     for name, each in document["moves"].items():
         stayed = sum(row[at] for at, row in enumerate(each["matrix"]))
         yield f"\n{name}: {stayed:,} stay; rows are {first}, columns {second}"
-        yield "  " + f"{'':>10}" + "".join(f"{label:>10}" for label in each["labels"])
+        yield "  " + f"{'':>10}" + "".join(f"{plain(label):>10}" for label in each["labels"])
         for label, row in zip(each["labels"], each["matrix"], strict=True):
-            yield "  " + f"{label:>10}" + "".join(f"{count:>10,}" for count in row)
+            yield "  " + f"{plain(label):>10}" + "".join(f"{count:>10,}" for count in row)
     for name, each in document["lists"].items():
         yield f"\n{name}: overlap@10 {each['overlap_at_10']:.4f}, {each['same']:,} of {each['events']:,} the same"

@@ -100,6 +100,7 @@ def show(
             topic = chosen.from_topic if event else chosen.dead_letters
             raise ConfigError(f"there is no dead letter {'of' if event else 'at'} {topic} {position}")
         examined = examine(settings, reading, *found, report)
+        _not_stopped(reading.stop.is_set())
     meaning = REASONS.get(found[0].reason, "a reason that this version does not know")
     document = letter_document(examined, meaning, payload=payload)
     typer.echo(json.dumps(document) if as_json else "\n".join(letter_lines(document)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scorer.cli.letters_view import plain
 from scorer.cli.options import AsJson, ConfigFile, Sets, load
 from scorer.core.errors import ConfigError
 
@@ -95,7 +96,7 @@ def deployments(
         typer.echo(json.dumps([_document(each) for each in entries]))
         return
     for each in entries:
-        typer.echo(_line(each))
+        typer.echo(plain(_line(each)))
     if not entries:
         typer.echo("no deployments yet: a worker that starts makes the bundle of its settings the first one")
 

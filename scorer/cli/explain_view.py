@@ -36,6 +36,7 @@ def explanation_document(found: Explanation, *, payload: bool) -> dict[str, Any]
         "bundle": _bundle(found),
         "deployment": _deployment(found),
         "published": _published(found, payload=payload),
+        "searched_whole": found.published is not None or found.whole,
         "scored_again": _fields(found, None if found.again is None else found.again.fields, payload=payload),
     }
     if found.inside is not None:
@@ -88,11 +89,12 @@ def explanation_lines(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"{'':<12} {plain(bundle['why'])}"
     yield from (f"{'deployed':<12} {plain(line)}" for line in _deployed(document["deployment"]))
     if made is None:
-        yield f"{'published':<12} no prediction of that id was found"
+        yield f"{'published':<12} no prediction of that id was found" + (
+            "" if document["searched_whole"] else " in what was read, which is not all there is; ask scorer verify"
+        )
         return
-    yield f"{'published':<12} at {made['at']}, scored {made['scored_at']} by scorer {made['scorer_version']}, " + (
-        f"{made['runtime']}, {made['cpu_class']}"
-    )
+    build = plain(f"{made['scorer_version']}, {made['runtime']}, {made['cpu_class']}")
+    yield f"{'published':<12} at {made['at']}, scored {made['scored_at']} by scorer {build}"
     yield from (f"{'':<12} {name} = {dumps(value)}" for name, value in made["fields"].items())
 
 

@@ -6,22 +6,25 @@ import re
 from dataclasses import dataclass
 
 from scorer.cli.settings import Settings, Stream
-from scorer.cli.verify_wiring import LATE_MS, Scene, since
+from scorer.cli.verify_wiring import Scene, since
 from scorer.core.compose import digest
 from scorer.core.deployments import Activation, Identity, Intent
 from scorer.core.dissect import Dissection, dissect
 from scorer.core.errors import ConfigError, ScorerError
 from scorer.core.explanation import Default, Inside, defaults, inside
-from scorer.core.letters import OFFSET_MAX, PARTITION_MAX, Place, Stored, as_originals
-from scorer.core.lineage import Standing, before_scoring, out_of_turn
+from scorer.core.letters import OFFSET_MAX, PARTITION_MAX, Author, Place, Stored, as_originals
+from scorer.core.lineage import Standing, before_scoring, in_turn, nowhere
+from scorer.core.pieces import Span
+from scorer.core.ranges import LATE_MS
 from scorer.core.records import RecordBatch
 from scorer.core.schema import WriterSchema
 from scorer.core.scoring import Recipe
 from scorer.core.strict import MalformedError, record_decoder
-from scorer.core.verdicts import Cause, Event, Level, Published, Rescored, Verdict
+from scorer.core.verdicts import Event, Published, Rescored, Verdict
 from scorer.core.wire import PREFIX_BYTES, split_frames
 from scorer.edges.bundles import read_bundle
 from scorer.services.finding import Finder, Wanted
+from scorer.services.patience import StoppedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,8 @@ class Explanation:
         recipe: what scores with it, or why nothing does.
         defaults, inside: what the model saw, and gave.
         again: the prediction as it comes out now.
-        published, looked: the prediction as it was published, and how many records were read through for it.
+        published, looked, whole: the prediction as it was published, how many records were read through for it, and
+            whether that was all there are where it was not found.
         verdict: of the two against each other; None where there is no prediction.
     """
 
@@ -82,6 +86,7 @@ class Explanation:
     again: Rescored | None
     published: Published | None
     looked: int
+    whole: bool
     verdict: Verdict | None
 
 
@@ -106,13 +111,17 @@ def explanation(it: Scene, wanted: Id, lane: str) -> Explanation:
         TransientError: Kafka or the registry does not answer.
     """
     partition, offset = wanted.place
-    low, high = it.extents.extents(wanted.topic).get(partition, (0, 0))
-    event = it.topics.fetch(wanted.topic, [wanted.place]).get(wanted.place) if low <= offset < high else None
+    low, high = extent = it.extents.extents(wanted.topic).get(partition, (0, 0))
+    event = None
+    if low <= offset < high:
+        event = it.topics.fetch(wanted.topic, [wanted.place]).get(wanted.place)
+        low, _ = it.extents.extents(wanted.topic).get(partition, extent)  # it may have expired meanwhile
+        extent = low, high
     output = it.where(lane).to_topic
-    extents = it.extents.extents(output)
     finder = Finder(it.topics, it.decoder)
-    spans = since(it, output, extents, None if event is None else max(0, event.timestamp - LATE_MS))
-    published = finder.find(output, spans, Wanted(wanted.text, wanted.topic, wanted.place, lane))
+    published = _found(it, finder, output, Wanted(wanted.text, wanted.topic, wanted.place, lane), event)
+    if published is not None and lane == "live" and not it.lineage.knows(published.bundle):
+        it.catch_up()  # it may have been deployed a moment ago
     live = it.lineage.at(partition, offset) if lane == "live" else None
     bundle = _bundle(it, wanted, published, live)
     recipe = "no activation, intent or prediction names its bundle" if bundle is None else it.bundles.recipe(bundle)
@@ -139,8 +148,23 @@ def explanation(it: Scene, wanted: Id, lane: str) -> Explanation:
         again=again,
         published=published,
         looked=finder.looked,
-        verdict=None if published is None else _verdict(it, published, batch, live, again, lane, recipe),
+        whole=finder.whole,
+        verdict=None if published is None else _verdict(it, published, batch, live, again, lane, recipe, extent),
     )
+
+
+def _found(it: Scene, finder: Finder, output: str, wanted: Wanted, event: Stored | None) -> Published | None:
+    """The prediction; looked for from before its event on, and before that where the event's time leads astray."""
+    extents = it.extents.extents(output)
+    spans = since(it, output, extents, None if event is None else max(0, event.timestamp - LATE_MS))
+    earlier = {partition: (low, spans[partition][0]) for partition, (low, _) in extents.items()}
+    published = finder.find(output, spans, wanted)
+    if published is None and any(low < end for low, end in earlier.values()):
+        published = finder.find(output, earlier, wanted)
+    if published is None:  # an open transaction, whoever's, hides what was written behind its beginning
+        written = it.appended.ends(output, sorted(extents))
+        finder.whole &= all(extents[partition][1] >= end for partition, end in written.items())
+    return published
 
 
 def _verdict(
@@ -151,18 +175,38 @@ def _verdict(
     again: Rescored | None,
     lane: str,
     recipe: Recipe | str,
+    extent: Span,
 ) -> Verdict:
+    at = Standing(it.stream.from_topic, it.lineage.recreated, it.lineage if lane == "live" else None, live)
     if batch is None:
-        return Verdict(Level.UNCHECKED, Cause.EVENT_GONE, "its event is gone, so it cannot be scored again")
+        low, high = extent
+        within = low <= published.source[1] < high
+        compacted = within and "compact" in it.held(it.stream.from_topic).get("cleanup.policy", "")
+        return nowhere(published, at, extent, compacted=compacted)
     event = Event(digest(batch.values[0] or b""), int(batch.timestamps[0]))
-    topic = it.stream.from_topic
-    at = Standing(topic, it.lineage.recreated, it.lineage if lane == "live" else None, live)
     before = before_scoring(published, event, at)
     if before is not None:
         return before
     scored: Rescored | str = str(recipe) if again is None else again
     verdict = it.rescoring().judged(published, batch, 0, scored)
-    return verdict if verdict.cause is not None else out_of_turn(published, at) or verdict
+    found = in_turn(published, verdict, at)
+    return verdict if found is not verdict and _has_letter(it, lane, batch) else found
+
+
+def _has_letter(it: Scene, lane: str, batch: RecordBatch) -> bool:
+    """Whether the stream has rejected that event, so that a later bundle may have scored it by a redrive."""
+    topic, place = it.where(lane).dead_letters, (int(batch.partitions[0]), int(batch.offsets[0]))
+    author = Author(batch.topic, it.lineage.group)
+    letters = (
+        letter
+        for found in it.topics.stretch(topic, it.extents.extents(topic))
+        for _, letter in author.letters(found)
+        if letter.source == place
+    )
+    found = any(not letter.sha256 or letter.tells_of(batch.values[0]) for letter in letters)
+    if it.topics.stop.is_set():  # reading ends early then
+        raise StoppedError
+    return found
 
 
 def _bundle(it: Scene, wanted: Id, published: Published | None, live: Activation | None) -> Identity | None:

@@ -87,6 +87,8 @@ def send(
     for line in unmatched(events, schema.root, seen) if events else ():
         typer.echo(line, err=True)
     typer.echo(_said(sent, chosen.from_topic, took_s, as_json))
+    if stop.is_set():
+        raise KeyboardInterrupt
 
 
 def _said(sent: int, topic: str, took_s: float, as_json: bool) -> str:

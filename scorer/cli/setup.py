@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -94,9 +94,16 @@ def _make_topics(settings: Settings, admin: KafkaAdmin, partitions: int, replica
             except ConfigError as error:  # another broker than the one that made it has not heard of it yet
                 raise TransientError(f"topic {stream.from_topic} is not there yet") from error
             room = int(source["max.message.bytes"]) + DEAD_LETTER_ROOM_BYTES
-            own = {"max.message.bytes": str(room), **letters_kept(source), **safe}
-            letters[stream.dead_letters] = Topic(stream.dead_letters, partitions, replication, own)
+            own = {"max.message.bytes": str(room), **letters_kept(source)}
+            if (other := letters.get(stream.dead_letters)) is not None:  # streams may share one: it fits them all
+                own = {**other.settings, **own, **_larger(other.settings, own)}
+            letters[stream.dead_letters] = Topic(stream.dead_letters, partitions, replication, {**own, **safe})
     made += admin.create(list(letters.values()))
+
+
+def _larger(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
+    """Of each number that both have, the larger one."""
+    return {name: str(max(int(first[name]), int(second[name]))) for name in first.keys() & second.keys()}
 
 
 def _contract(bundle: Location) -> Contract:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from scorer.cli.letters_view import plain
+from scorer.cli.letters_view import plain, shown
 from scorer.core.verdicts import CAUSES, Level
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def account_document(stream: str, output: str, gathering: Gathering, account: Ac
         "output": output,
         "range": {str(partition): [first, end] for partition, (first, end) in sorted(spans.items())},
         "pending": gathering.range.pending,
+        "lost": account.lost,
         "events": _ranked(account.events),
         "predictions": sum(account.levels[each] for each in Level if each is not Level.MISSING),
         "levels": {each.value: account.levels[each] for each in Level},
@@ -53,6 +54,10 @@ def account_lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"{sum(events.values()):,} events: " + (
         ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in events.items()) or "none"
     )
+    if document["pending"]:
+        yield f"{document['pending']:,} offsets behind them are not committed yet, and not judged"
+    if document["lost"]:
+        yield f"{document['lost']:,} offsets before them had expired before they were scored"
     yield f"{document['predictions']:,} predictions"
     whole = max(1, document["predictions"])
     for level, count in document["levels"].items():
@@ -65,7 +70,7 @@ def account_lines(document: Mapping[str, Any]) -> Iterator[str]:
     for name, count in document["skipped"].items():
         yield f"{count:>12,}  left out: {name.replace('_', ' ')}"
     for title in ("models", "builds"):
-        yield from (f"{count:>12,}  by {name}" for name, count in document[title].items())
+        yield from (f"{count:>12,}  by {plain(name)}" for name, count in document[title].items())
     meanings = {cause.value: meaning for cause, meaning in CAUSES.items()}
     for cause, count in document["causes"].items():
         yield f"\n{cause}: {count:,}; {meanings[cause]}"
@@ -85,7 +90,7 @@ def _example(example: Example) -> dict[str, Any]:
         "at": example.place,
         "level": verdict.level.value,
         "why": verdict.why,
-        "fields": {name: list(values) for name, values in example.values.items()},
+        "fields": {name: shown(values) for name, values in example.values.items()},
     }
 
 

@@ -4,45 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+from scorer.cli.at_hand import AtHand
 from scorer.cli.lanes import in_begun_lane, lane_of
 from scorer.cli.letters_wiring import GRACE_MS_MAX, topics
 from scorer.cli.progress import progress
 from scorer.cli.rollout_wiring import group_of, read_entries
 from scorer.cli.settings import Settings, Stream
-from scorer.cli.wiring import LIVE, open_registry, origin, versions
+from scorer.cli.wiring import LIVE, open_registry
 from scorer.core.account import Account
-from scorer.core.bundle import Bundle
-from scorer.core.deployments import Entry, Identity
-from scorer.core.errors import ConfigError, ContractError
+from scorer.core.deployments import Entry
 from scorer.core.lineage import Lineage
-from scorer.core.model import load_model
 from scorer.core.pieces import Asked, Piece, Span
 from scorer.core.ports import Report
-from scorer.core.proof import event_problems, prediction_problems, signature_problems
-from scorer.core.ranges import Range, fixed
-from scorer.core.scoring import Recipe
-from scorer.edges.bundles import find_bundle, read_bundle
+from scorer.core.ranges import LATE_MS, Gone, Range, fixed
+from scorer.core.topics import kept_ms
 from scorer.edges.clock import SystemClock
 from scorer.edges.kafka.admin import KafkaAdmin
+from scorer.edges.kafka.appended import Appended
 from scorer.edges.kafka.extents import TopicExtents
 from scorer.edges.kafka.groups import KafkaGroups
-from scorer.edges.locations import Location, as_location, within
+from scorer.edges.sandbox import Sandbox
 from scorer.edges.spill import Spill
 from scorer.services.gathering import Gathering
 from scorer.services.patience import StoppedError
 from scorer.services.reading import Decoder
+from scorer.services.rescoring import Rescoring
 from scorer.services.schemas import Schemas
-from scorer.services.spans import Topics
-from scorer.services.verify import Rescoring, Verify
-
-LATE_MS = 3_600_000
-"""Predictions are looked for from so long before their events on: upstream's clock may be ahead of the broker's, which
-refuses more than this (message.timestamp.after.max.ms)."""
+from scorer.services.spans import Topics, settled
+from scorer.services.suspects import Suspects
+from scorer.services.verify import Verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +50,13 @@ class Scene:
         topics: where records are read.
         extents: where topics begin and end, and what they hold since when.
         groups, admin: how far groups are, and what topics are like.
+        appended: how far topics are written.
         decoder: for records.
         registry: both ports of it.
         lineage: what was live.
         bundles: what scores.
-        entries: all that the topic of deployments holds.
+        deployments: reads all that their topic holds now.
+        entries: what it held when this was opened; `lineage` is made of it.
     """
 
     settings: Settings
@@ -67,19 +65,34 @@ class Scene:
     extents: TopicExtents
     groups: KafkaGroups
     admin: KafkaAdmin
+    appended: Appended
     decoder: Decoder
     registry: Any
     lineage: Lineage
     bundles: AtHand
+    deployments: Callable[[], Sequence[Entry]]
     entries: Sequence[Entry] = ()
 
-    def rescoring(self) -> Rescoring:
+    def rescoring(self, suspects: Suspects | None = None) -> Rescoring:
         """Scores events again, as live."""
-        return Rescoring(self.decoder, self.bundles.recipe, self.settings.batch.value_bytes_max)
+        return Rescoring(self.decoder, self.bundles.recipe, self.settings.batch.value_bytes_max, suspects)
 
     def where(self, lane: str) -> Stream:
         """The stream with the topics of a lane. Raises as in_begun_lane."""
         return in_begun_lane(self.admin, self.stream, lane)
+
+    def catch_up(self) -> None:
+        """Takes in what was deployed and activated meanwhile: what has been published by now was activated before."""
+        self.lineage.apply(self.deployments()[len(self.entries) :])
+
+    def held(self, topic: str) -> Mapping[str, str]:
+        """A topic's settings.
+
+        Raises:
+            ConfigError, TransientError: there is no such topic; Kafka does not answer.
+            RefusedError: we may not look at it.
+        """
+        return self.admin.topic(topic)[1]
 
     def piece(self, lane: str) -> Piece | None:
         """What a lane's replay was for; None for live, and where that was not written down."""
@@ -98,74 +111,19 @@ def scene(settings: Settings, stream: Stream, bundles: Path | None, stop: Event,
     registry, admin = open_registry(settings, report), KafkaAdmin(settings.kafka_for("admin"), report)
     decoder = Decoder(Schemas(registry, report, grace_ms_max=GRACE_MS_MAX), SystemClock(), report, stop)
     lineage = Lineage(group_of(settings, stream), admin.topic_id(stream.from_topic))
-    entries = read_entries(settings, registry, stop, report)
+    deployments = partial(read_entries, settings, registry, stop, report)
+    entries = deployments()
     lineage.apply(entries)
     if stop.is_set():  # then not all of them were read
         raise StoppedError
     hand = AtHand(settings, stream, registry, lineage, bundles)
     consumer, own = settings.kafka_for("consumer"), settings.kafka_for("admin")
     with TopicExtents(consumer, own, report) as extents, topics(settings, stop, report) as reading:
-        groups = KafkaGroups(own, report)
-        yield Scene(settings, stream, reading, extents, groups, admin, decoder, registry, lineage, hand, entries)
-
-
-@dataclass(slots=True)
-class AtHand:
-    """Bundles as they are where they are looked for: by sha256, else by name and version with what bytes they have.
-
-    Attributes:
-        folder: NAME/VERSION is looked for there first.
-    """
-
-    settings: Settings
-    stream: Stream
-    registry: Any
-    lineage: Lineage
-    folder: Location | None
-    _known: dict[str, Recipe | str] = field(default_factory=dict)
-
-    def recipe(self, bundle: Identity) -> Recipe | str:
-        """What scores with a bundle, or why nothing does."""
-        if bundle.sha256 not in self._known:
-            self._known[bundle.sha256] = self._loaded(bundle)
-        return self._known[bundle.sha256]
-
-    def _loaded(self, bundle: Identity) -> Recipe | str:
-        places = list(dict.fromkeys(self._places(bundle)))
-        try:
-            return self._made(find_bundle(places, bundle.sha256))
-        except (ConfigError, ContractError) as error:
-            why = str(error)
-        for place in places:
-            try:
-                other = read_bundle(place)
-                if other.label == bundle.label and other.sha256 != bundle.sha256:
-                    return self._made(other)
-            except (ConfigError, ContractError) as error:
-                why = f"{why}; {error}"
-        return why
-
-    def _places(self, bundle: Identity) -> Iterator[Location]:
-        if self.folder is not None:
-            yield within(self.folder, bundle.name, bundle.version)
-        for number in sorted(self.lineage.intents, reverse=True):
-            if self.lineage.intents[number].bundle == bundle:
-                yield as_location(self.lineage.intents[number].place)
-        if self.settings.deployments.bundles is not None:
-            yield within(self.settings.deployments.bundles, bundle.name, bundle.version)
-        yield self.stream.bundle
-
-    def _made(self, bundle: Bundle) -> Recipe:
-        """Not proved again with golden rows: its bytes are those that were, or else that is what is said of it."""
-        model = load_model(bundle)
-        _, writer = versions(self.registry, self.stream.to_topic)[-1]
-        problems = signature_problems(model.interface)
-        if not problems:
-            problems = event_problems(model.interface, versions(self.registry, self.stream.from_topic))
-            problems += prediction_problems(model.interface, writer)
-        if problems:
-            raise ContractError(f"bundle {bundle.place} cannot serve: {problems[0]}")
-        return Recipe(model, writer, self.stream.to_topic, origin())
+        groups, appended = KafkaGroups(own, report), Appended(own, report)
+        yield Scene(
+            *(settings, stream, reading, extents, groups, admin, appended, decoder, registry, lineage, hand),
+            *(deployments, entries),
+        )
 
 
 def verification(it: Scene, spill: Spill, asked: Asked, lane: str) -> tuple[Verify, Callable[[], Account]]:
@@ -176,38 +134,79 @@ def verification(it: Scene, spill: Spill, asked: Asked, lane: str) -> tuple[Veri
 
     Raises:
         ConfigError: a topic, a partition or the lane is not there.
-        TransientError: Kafka does not answer.
+        RefusedError: we may not look at a topic's settings.
+        StoppedError: told to stop.
+        TransientError: Kafka does not answer, or a transaction stays open.
     """
-    where = it.where(lane)
-    done = it.groups.committed(it.lineage.group, it.stream.from_topic) if lane == LIVE else {}
-    published = it.extents.extents(where.to_topic)
-    letters = it.extents.extents(where.dead_letters)
+    where, stop = it.where(lane), it.topics.stop
+    done = committed(it) if lane == LIVE else {}
+    published = settled(it.extents, it.appended, where.to_topic, stop)
+    letters = settled(it.extents, it.appended, where.dead_letters, stop)
+    if lane == LIVE:
+        it.catch_up()
     chosen = chosen_range(it, asked, done)
-    from_then = from_ms(it, asked, chosen)
-    _, held = it.admin.topic(it.stream.from_topic)
-    compacted = "compact" in held.get("cleanup.policy", "")
-    gathering = gathered(it, spill, chosen, lane, recreated=it.lineage.recreated, compacted=compacted)
-    judged = progress(SystemClock(), "events judged")
+    held = it.held(it.stream.from_topic)
+    from_then = from_ms(it, asked, chosen, late_ms(held))
     lineage = it.lineage if lane == LIVE else None
-    verify = Verify(it.topics, gathering, it.rescoring(), lineage, it.piece(lane), judged)
+    gathering = replace(
+        gathered(it, spill, chosen, lane),
+        recreated=it.lineage.recreated,
+        compacted="compact" in held.get("cleanup.policy", ""),
+        lineage=lineage,
+        predictions_gone=gone(it.held(where.to_topic)),
+        letters_gone=gone(it.held(where.dead_letters)),
+    )
+    sandbox = Sandbox(it.settings.batch.value_bytes_max)
+    judged = progress(SystemClock(), "events judged")
+    rescoring = it.rescoring(Suspects(sandbox, it.decoder.report))
+    verify = Verify(it.topics, gathering, rescoring, lineage, it.piece(lane), judged)
 
     def run() -> Account:
         lows = {partition: low for partition, (low, _) in published.items()}
         gathering.predictions(where.to_topic, since(it, where.to_topic, published, from_then), lows)
         gathering.letters(where.dead_letters, it.lineage.group, letters)
-        if it.topics.stop.is_set():  # reading ends early then, and what was not read is not missing
+        if stop.is_set():  # reading ends early then, and what was not read is not missing
             raise StoppedError
-        return verify.run()
+        try:
+            return verify.run()
+        finally:
+            sandbox.close()
 
     return verify, run
 
 
-def gathered(
-    it: Scene, spill: Spill, chosen: Range, lane: str, *, recreated: bool = False, compacted: bool = False
-) -> Gathering:
+def committed(it: Scene) -> dict[int, int]:
+    """How far the stream's group is, by partition; nothing where it has no positions at all.
+
+    Where it has some, a partition without one has been begun at most: what is live on it is not committed yet.
+    """
+    found = it.groups.committed(it.lineage.group, it.stream.from_topic)
+    if found:
+        for partition in it.extents.extents(it.stream.from_topic):
+            begun = it.lineage.first(partition)
+            if begun is not None:
+                found.setdefault(partition, begun)
+    return found
+
+
+def gone(held: Mapping[str, str]) -> Gone:
+    """What a topic with these settings may have no more; which of it, the reading tells."""
+    by_time = kept_ms(held) >= 0 and int(held.get("retention.bytes", "-1")) < 0
+    compacted = "compact" in held.get("cleanup.policy", "")
+    return Gone(kept_ms=kept_ms(held) if by_time else None, now_ms=SystemClock().now_ms(), compacted=compacted)
+
+
+def late_ms(held: Mapping[str, str]) -> int:
+    """How far the clocks of an input topic's writers may be ahead."""
+    if held.get("message.timestamp.type") == "LogAppendTime":
+        return LATE_MS
+    return max(LATE_MS, int(held.get("message.timestamp.after.max.ms", "0")))
+
+
+def gathered(it: Scene, spill: Spill, chosen: Range, lane: str) -> Gathering:
     """Where the predictions of a lane are put aside; it says how far it has read."""
     topics = replace(it.topics, progress=progress(SystemClock(), f"offsets of lane {lane} read"))
-    return Gathering(topics, it.decoder, spill, it.stream.from_topic, chosen, lane, recreated, Account(), compacted)
+    return Gathering(topics, it.decoder, spill, it.stream.from_topic, chosen, lane, False, Account())
 
 
 def chosen_range(it: Scene, asked: Asked, done: Mapping[int, int]) -> Range:
@@ -226,12 +225,17 @@ def since(it: Scene, topic: str, extents: Mapping[int, Span], from_ms: int | Non
     return {partition: (max(low, found.get(partition, low)), high) for partition, (low, high) in extents.items()}
 
 
-def from_ms(it: Scene, asked: Asked, chosen: Range) -> int | None:
-    """From when on predictions of the range are looked for; None for all there are."""
+def from_ms(it: Scene, asked: Asked, chosen: Range, late_ms: int = LATE_MS) -> int | None:
+    """From when on predictions of the range are looked for; None for all there are.
+
+    Args:
+        it, asked, chosen: what is looked at.
+        late_ms: how far the clocks of the input topic's writers may be ahead.
+    """
     if asked.since_ms is not None:
-        return asked.since_ms - LATE_MS
+        return max(0, asked.since_ms - late_ms)
     if asked.offsets is None:
         return None
     firsts = {partition: (first, first + 1) for partition, (first, _) in chosen.spans.items()}
     times = [each for batch in it.topics.stretch(it.stream.from_topic, firsts) for each in batch.timestamps.tolist()]
-    return None if len(times) < len(firsts) or not times else max(0, min(times) - LATE_MS)
+    return None if len(times) < len(firsts) or not times else max(0, min(times) - late_ms)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scorer.cli.letters_view import plain, time_text
 from scorer.cli.options import AsJson, ConfigFile, Sets, load
 from scorer.core.errors import ContractError
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 READ_MS_MAX = 200
 TIMES = ("occurred_at", "scored_at", "source_timestamp")
+NEEDED = {"prediction_id": str, "scored_at": int, "source_timestamp": int, "model_name": str, "model_version": str}
+"""What a record needs to be shown as a prediction; other writers' records may lack it."""
 
 
 def watch(
@@ -47,7 +49,7 @@ def watch(
     start = "earliest" if from_beginning or once else "latest"
     registry = open_registry(settings, report)
     schemas: dict[int, WriterSchema] = {}
-    plain = as_json or not sys.stdout.isatty()
+    machine = as_json or not sys.stdout.isatty()
     reader = KafkaReader(settings.kafka_for("consumer"), [topic], start=start, report=report, to_end=once)
     shown = 0
     try:
@@ -55,7 +57,7 @@ def watch(
         while not stop.is_set() and (ends is None or ends):
             for batch in reader.read(1000, READ_MS_MAX):
                 for record in _letters(batch) if dead_letters else _predictions(batch, schemas, registry):
-                    typer.echo(json.dumps(record, default=_text) if plain else _line(record))
+                    typer.echo(json.dumps(_told(record), default=_text) if machine else _line(record))
                     shown += 1
                     if shown == limit:
                         return
@@ -63,6 +65,8 @@ def watch(
                 ends = {place: end for place, end in ends.items() if reader.ended.get(place, -1) < end}
     finally:
         reader.close()
+    if ends:  # told to stop before the end of the topic, which was asked for
+        raise KeyboardInterrupt
 
 
 def _predictions(batch: RecordBatch, schemas: dict[int, WriterSchema], registry: Any) -> Iterator[dict[str, Any]]:
@@ -100,6 +104,15 @@ def _schema(schema_id: int, registry: Any) -> WriterSchema | str:
         return str(error)
 
 
+def _told(value: Any) -> Any:
+    """A value as JSON has it, but for bytes: a number that JSON lacks as a word, as Avro writes it."""
+    if isinstance(value, dict):
+        return {name: _told(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_told(each) for each in value]
+    return str(value) if isinstance(value, float) and value - value != 0 else value
+
+
 def _text(value: bytes) -> str:
     """Bytes as Avro writes them in JSON."""
     return value.decode("latin-1")
@@ -116,9 +129,9 @@ def _letters(batch: RecordBatch) -> Iterator[dict[str, Any]]:
 
 def _line(record: dict[str, Any]) -> str:
     """What a person wants to see first: when, who, what came out, and which model said so."""
-    if "prediction_id" not in record:
-        return "  ".join(f"{name}={value}" for name, value in record.items())
-    when = datetime.fromtimestamp(record["scored_at"] / 1000, UTC).strftime("%H:%M:%S")
+    if not all(isinstance(record.get(name), kind) for name, kind in NEEDED.items()):
+        return plain("  ".join(f"{name}={value}" for name, value in record.items()))
+    when = time_text(record["scored_at"])[11:19]
     known = {
         "prediction_id",
         "event_id",
@@ -138,7 +151,7 @@ def _line(record: dict[str, Any]) -> str:
     }
     own = "  ".join(f"{name}={_short(value)}" for name, value in record.items() if name not in known)
     delay = record["scored_at"] - record["source_timestamp"]
-    return f"{when}  {own}  by {record['model_name']}/{record['model_version']} after {delay} ms"
+    return plain(f"{when}  {own}  by {record['model_name']}/{record['model_version']} after {delay} ms")
 
 
 def _short(value: Any) -> str:

@@ -44,6 +44,7 @@ class Account:
         builds: predictions by runtime, CPU class and version of the scorer.
         repeats: predictions that say the same as another of their id.
         skipped: records of the output topic that were left out, by why.
+        lost: offsets that retention took before they were scored.
         examples: the worst by cause.
     """
 
@@ -54,6 +55,7 @@ class Account:
     builds: Counter[str] = field(default_factory=Counter)
     repeats: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    lost: int = 0
     examples: dict[Cause, list[Example]] = field(default_factory=dict)
     strangers: int = 0
 
@@ -91,7 +93,7 @@ class Account:
     @property
     def clean(self) -> bool:
         """Whether nothing is left that somebody has to look at."""
-        return not any(self.causes[each] for each in ALARMING)
+        return not self.lost and not any(self.causes[each] for each in ALARMING)
 
     def _count(self, example: Example) -> None:
         verdict = example.verdict

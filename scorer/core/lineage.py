@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from scorer.core.deployments import Activation, Entry, Identity, Intent
+from scorer.core.pieces import Span
+from scorer.core.replays import Replay
 from scorer.core.verdicts import Cause, Event, Level, Published, Verdict, bundle_cause, event_cause, forged_why
 
 Starts = dict[int, dict[int, Activation]]
@@ -22,7 +24,7 @@ class Lineage:
     """The deployments of one stream.
 
     Attributes:
-        group: its consumer group; entries of others are passed over.
+        group: its consumer group; entries of others say only which bundles are theirs.
         topic_id: tells the input topic as it is from those that had its name before.
         intents: by number.
         ever: every bundle that was live on any partition.
@@ -33,36 +35,62 @@ class Lineage:
     intents: dict[int, Intent] = field(default_factory=dict)
     ever: set[Identity] = field(default_factory=set)
     _by_topic: dict[str, Starts] = field(default_factory=dict)
+    _told: list[Activation] = field(default_factory=list)
+    _others: set[tuple[str, Identity]] = field(default_factory=set)
 
     def apply(self, entries: Iterable[Entry]) -> None:
         """Takes entries in, in the order of their topic."""
         for entry in entries:
+            if isinstance(entry, Replay):
+                continue
             if entry.group != self.group:
+                self._others.add((entry.source_topic, entry.bundle))
                 continue
             if isinstance(entry, Intent):
                 self.intents[entry.number] = entry
-            if not isinstance(entry, Activation):
                 continue
             self.ever.add(entry.bundle)
+            self._told.append(entry)
             starts = self._by_topic.pop(entry.source_topic_id, {})
             starts.setdefault(entry.partition, {})[entry.first_offset] = entry
             self._by_topic[entry.source_topic_id] = starts  # the last that was spoken of comes last
 
     @property
     def recreated(self) -> bool:
-        """Whether bundles were live on a topic of the same name before this one."""
-        return any(topic_id != self.topic_id for topic_id in self._by_topic)
+        """Whether bundles were live on a topic of the same name before this one.
+
+        A worker with `checks.weak = "off"` does not ask for the topic's identity: that says nothing.
+        """
+        return any(topic_id not in ("", self.topic_id) for topic_id in self._by_topic)
+
+    def knows(self, bundle: Identity) -> bool:
+        """Whether a bundle was live anywhere, or was to be: a redrive scores with what is wanted, live yet or not."""
+        return bundle in self.ever or any(each.bundle == bundle for each in self.intents.values())
+
+    def foreign(self, bundle: Identity, topic: str) -> bool:
+        """Whether a bundle is another stream's that reads the same topic, and was never this one's."""
+        return (topic, bundle) in self._others and not self.knows(bundle)
+
+    def first(self, partition: int) -> int | None:
+        """The first offset of the topic as it is from which on anything was live; None if nothing was."""
+        return min(self._by_topic.get(self.topic_id, {}).get(partition, {}), default=None)
 
     def at(self, partition: int, offset: int) -> Activation | None:
         """What was live at an offset: of the topic as it is, else as it was before (a restored topic), else None."""
         earlier = [topic_id for topic_id in reversed(self._by_topic) if topic_id != self.topic_id]
-        for topic_id in (self.topic_id, *earlier):
-            starts = self._by_topic.get(topic_id, {}).get(partition, {})
-            firsts = sorted(starts)
-            at = bisect_right(firsts, offset)
-            if at:
-                return starts[firsts[at - 1]]
-        return None
+        found = (self._of(topic_id, partition, offset) for topic_id in (self.topic_id, *earlier))
+        return next((each for each in found if each is not None), None)
+
+    def _of(self, topic_id: str, partition: int, offset: int) -> Activation | None:
+        starts = self._by_topic.get(topic_id, {}).get(partition, {})
+        firsts = sorted(starts)
+        at = bisect_right(firsts, offset)
+        return starts[firsts[at - 1]] if at else None
+
+    def ever_at(self, partition: int, offset: int, bundle: Identity) -> bool:
+        """Whether a bundle was live at an offset of the topic as it is, or of one of that name before."""
+        found = (self._of(topic_id, partition, offset) for topic_id in self._by_topic)
+        return any(each is not None and each.bundle == bundle for each in found)
 
     def changes(self, partition: int, first: int, end: int) -> list[int]:
         """Offsets within first < offset < end from which on another activation may count, ascending."""
@@ -70,9 +98,16 @@ class Lineage:
         return sorted(at for at in found if first < at < end)
 
     def preceded(self, activation: Activation, bundle: Identity) -> bool:
-        """Whether a bundle was live on that partition, of the same topic, before this activation was."""
-        starts = self._by_topic.get(activation.source_topic_id, {}).get(activation.partition, {})
-        return any(each.bundle == bundle for first, each in starts.items() if first < activation.first_offset)
+        """Whether a bundle was live on that partition, of the same topic, before this activation was.
+
+        Of the same first offset too: what that one scored was not committed when this one took its place.
+        """
+        place = activation.source_topic_id, activation.partition
+        return any(
+            each.bundle == bundle and each.first_offset <= activation.first_offset
+            for each in self._told
+            if (each.source_topic_id, each.partition) == place
+        )
 
     def intent_of(self, activation: Activation) -> Intent | None:
         """Who wanted it: the intent that it carries out, else the newest one for its bundle."""
@@ -113,7 +148,15 @@ def before_scoring(published: Published, event: Event, at: Standing) -> Verdict 
     if at.live is None:
         return Verdict(Level.SURPLUS, Cause.FORGED, "nothing was live at that offset")
     # one that was live elsewhere may have scored it too: by a redrive, or again across a deployment
-    return None if published.bundle in at.lineage.ever else bundle_cause(published, at.live)
+    return None if at.lineage.knows(published.bundle) else bundle_cause(published, at.live)
+
+
+def in_turn(published: Published, verdict: Verdict, at: Standing) -> Verdict:
+    """The verdict on one that was scored again and has no dead letter, with whether it was its bundle's turn.
+
+    Asked of every one that nothing is held against yet: another build explains other bits, and no other bundle.
+    """
+    return verdict if verdict.alarming else out_of_turn(published, at) or verdict
 
 
 def out_of_turn(published: Published, at: Standing) -> Verdict | None:
@@ -123,6 +166,33 @@ def out_of_turn(published: Published, at: Standing) -> Verdict | None:
     """
     if at.live is None or at.lineage is None or published.bundle == at.live.bundle:
         return None
-    if at.lineage.preceded(at.live, published.bundle):
+    again = at.lineage.preceded(at.live, published.bundle)
+    if again or at.lineage.ever_at(*published.source, published.bundle):
         return Verdict(Level.SURPLUS, Cause.AGAIN, f"{at.live.bundle.label} has scored it as well")
     return bundle_cause(published, at.live)
+
+
+def nowhere(published: Published, at: Standing, extent: Span, *, compacted: bool = False) -> Verdict:
+    """The verdict on a prediction at whose event's place the topic holds nothing.
+
+    Args:
+        published: it.
+        at: what is known of the place; what was live is looked up.
+        extent: the first offset that the topic holds, and the one behind the last.
+        compacted: whether records may be gone from between others.
+    """
+    why = forged_why(published, at.topic)
+    if why is not None:
+        return Verdict(Level.SURPLUS, Cause.FORGED, why)
+    if at.lineage is not None and not at.lineage.knows(published.bundle):
+        strange = bundle_cause(published, at.lineage.at(*published.source))
+        if strange is not None:
+            return strange
+    (low, high), offset = extent, published.source[1]
+    if offset < low:
+        return Verdict(Level.UNCHECKED, Cause.EVENT_GONE, f"the topic begins at {low}")
+    if at.recreated:
+        return Verdict(Level.UNCHECKED, Cause.RECREATED, "the topic that is there now has no event at its place")
+    if compacted and offset < high:
+        return Verdict(Level.UNCHECKED, Cause.EVENT_GONE, "the topic is compacted, and has no event at its place")
+    return Verdict(Level.SURPLUS, Cause.FORGED, "there is no event at its place")

@@ -9,6 +9,34 @@ from scorer.core.errors import ConfigError
 from scorer.core.letters import Place
 from scorer.core.pieces import Asked, Span, piece_of
 
+LATE_MS = 3_600_000
+"""How far upstream's clock may be ahead of the others: brokers refuse more (message.timestamp.after.max.ms)."""
+ANY_TIME_MS = 2**62
+"""Later than any record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What a topic may have held and has no more. By default nothing.
+
+    Attributes:
+        before_ms: what was written before that may be gone: the first record that is left of a partition that has lost
+            some; ANY_TIME_MS where none is left of it.
+        kept_ms: for so long the topic keeps everything, as its settings say; None where they do not say.
+        now_ms: when that was asked.
+        compacted: whether records may be gone from between others, whenever they were written.
+    """
+
+    before_ms: int = 0
+    kept_ms: int | None = None
+    now_ms: int = 0
+    compacted: bool = False
+
+    def may_be(self, event_ms: int) -> bool:
+        """Whether what was written of an event of that time may be gone; see LATE_MS."""
+        sure_ms = ANY_TIME_MS if self.kept_ms is None else self.now_ms - self.kept_ms
+        return self.compacted or (self.before_ms > 0 and event_ms < min(self.before_ms, sure_ms) + LATE_MS)
+
 
 @dataclass(frozen=True, slots=True)
 class Aside:
@@ -17,7 +45,8 @@ class Aside:
     Attributes:
         offset: of the event that it is about.
         place: of the record itself, in its own topic.
-        key, value: its bytes; no value for a dead letter.
+        key, value: its bytes; of a dead letter no value, and as key the sha256 in hex of the record that it is about,
+            or nothing where it does not say.
     """
 
     offset: int
@@ -36,6 +65,7 @@ class Range:
         since_ms: events that are gone count from that time on; None for none of them, 0 for all.
         open: whether it goes up to the end of what was scored, so that predictions behind it name no event.
         pending: events behind what the group has committed, so not to be judged yet.
+        lost: offsets that the group had not committed when the topic lost them.
     """
 
     spans: Mapping[int, Span]
@@ -43,6 +73,7 @@ class Range:
     since_ms: int | None
     open: bool
     pending: int = 0
+    lost: int = 0
 
     @property
     def events(self) -> int:
@@ -70,15 +101,18 @@ def fixed(
     if absent:
         raise ConfigError(f"there is no partition {absent[0]}; there are {len(extents)}")
     spans: dict[int, Span] = {}
-    pending = 0
+    pending = lost = 0
     for partition, (first, end) in piece_of(asked, extents, since, until).ranges.items():
-        done = min(end, max(extents[partition][0], committed.get(partition, end)))
+        low = extents[partition][0]
+        done = min(end, max(low, committed.get(partition, end)))
+        if first == low and asked.offsets is None:
+            lost += max(0, low - committed.get(partition, low))
         pending += max(0, end - max(first, done))
         if first < done:
             spans[partition] = first, done
     closed = asked.offsets is not None or asked.until_ms is not None
     gone = None if asked.offsets is not None else asked.since_ms or 0
-    return Range(spans, extents, gone, not closed, pending)
+    return Range(spans, extents, gone, not closed, pending, lost)
 
 
 def parts(spans: Mapping[int, Span], size: int) -> list[tuple[int, Span]]:

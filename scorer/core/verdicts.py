@@ -42,6 +42,7 @@ class Cause(StrEnum):
     EVENT = "changed_event"
     EVENT_GONE = "event_gone"
     PREDICTION_GONE = "prediction_gone"
+    LETTER_GONE = "letter_gone"
     RECREATED = "topic_recreated"
     BATCH = "batch_dependent"
     AGAIN = "scored_again"
@@ -55,10 +56,11 @@ CAUSES: Mapping[Cause, str] = {
     Cause.SCHEMA: "it was written, or its event is read, with another schema",
     Cause.EVENT: "the event at its place is not the one that was scored",
     Cause.EVENT_GONE: "its event is gone by retention or compaction",
-    Cause.PREDICTION_GONE: "predictions of that time are gone by retention",
+    Cause.PREDICTION_GONE: "predictions of that time are gone by retention or compaction",
+    Cause.LETTER_GONE: "its event is rejected, and dead letters of that time are gone by retention",
     Cause.RECREATED: "the input topic was made anew since",
     Cause.BATCH: "the model gives other bits in a batch than alone",
-    Cause.AGAIN: "the bundle before scored it too: at least once, across a deployment",
+    Cause.AGAIN: "the bundle before scored it too: at least once across a deployment, or before the topic was restored",
     Cause.FORGED: "it does not fit its own fields, its event, or what was live, or another of its id says otherwise",
     Cause.UNEXPLAINED: "nothing explains it",
 }

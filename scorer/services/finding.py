@@ -51,6 +51,7 @@ class Finder:
         topics, decoder: where records are read, and decoded.
         scan, probe: records of a partition that are read through at the end, and at each halving.
         looked: records that were read through so far.
+        whole: whether all of a stretch was read through whenever nothing was found in it.
     """
 
     topics: Topics
@@ -58,6 +59,7 @@ class Finder:
     scan: int = SCAN
     probe: int = PROBE
     looked: int = 0
+    whole: bool = True
 
     def find(self, output: str, spans: Mapping[int, Span], wanted: Wanted) -> Published | None:
         """The first prediction of that id in these stretches of the output topic.
@@ -134,6 +136,7 @@ class Finder:
             self.looked += len(batch)
             left -= len(batch)
             if left <= 0:
+                self.whole = False
                 return None
         if self.topics.stop.is_set():
             raise StoppedError
@@ -141,4 +144,6 @@ class Finder:
 
 
 def _is_about(fields: Mapping[str, Any], wanted: Wanted) -> bool:
-    return (fields.get("source_topic"), fields.get("source_partition")) == (wanted.topic, wanted.source[0])
+    """Whether it stands in the order of the wanted one: what a promotion copied there has an order of its own."""
+    own = fields.get("source_topic"), fields.get("source_partition"), fields.get("lane")
+    return own == (wanted.topic, wanted.source[0], wanted.lane) and isinstance(fields.get("source_offset"), int)

@@ -45,8 +45,10 @@ class Decoder:
             raise StoppedError
         return found
 
-    def tables(self, values: Sequence[bytes | None]) -> list[Events]:
-        """The records by schema; nulls, and what is no record of a schema that the registry knows, are left out.
+    def tables(self, values: Sequence[bytes | None]) -> tuple[list[Events], dict[int, str]]:
+        """The records by schema; and of what is no record of a schema that the registry knows, the reason by row.
+
+        Nulls are neither.
 
         Raises:
             StoppedError: told to stop.
@@ -56,7 +58,8 @@ class Decoder:
         nothing: list[None] = [None] * len(values)
         places = numbers.astype(np.int32), numbers, numbers
         batch = RecordBatch("", *places, list(values), nothing, nothing, Closed.FULL)
-        return decode(batch, frames, self.known(frames.groups))[0]
+        tables, rejections = decode(batch, frames, self.known(frames.groups))
+        return tables, {each.row: each.reason for each in rejections}
 
     def records(self, values: Sequence[bytes | None]) -> list[tuple[int, dict[str, Any]] | None]:
         """Per value its schema id and its record; None for a null, and for what is no such record.
@@ -65,7 +68,7 @@ class Decoder:
             StoppedError: told to stop.
         """
         found: list[tuple[int, dict[str, Any]] | None] = [None] * len(values)
-        for events in self.tables(values):
+        for events in self.tables(values)[0]:
             rows = events.table if isinstance(events.table, list) else events.table.to_pylist()
             for row, record in zip(events.rows.tolist(), rows, strict=True):
                 found[row] = events.schema.id, record

@@ -16,9 +16,12 @@ import numpy as np
 from scorer.core.errors import HaltError, RefusedError, TransientError
 from scorer.core.letters import Letter, Place, Stored, letter_of, stored
 from scorer.core.records import RecordBatch
+from scorer.services.patience import StoppedError
 
 ROWS_MAX = 1000
 QUIET_MS = 1_000
+SETTLE_MS, SETTLE_MS_MAX = 100, 30_000
+"""A worker's transaction is open for some 100 ms; one that has died leaves its own open for 20 s, as it comes."""
 GAP_MAX = 5_000
 """Offsets between two wanted records up to which reading on is cheaper than another reader."""
 
@@ -35,6 +38,13 @@ class Reader(Protocol):
 
     def close(self) -> None:
         """Ends reading."""
+
+
+class Appended(Protocol):
+    """How far topics have been written."""
+
+    def ends(self, topic: str, partitions: list[int]) -> Mapping[int, int]:
+        """Partition to the offset behind the last record, be its transaction open."""
 
 
 class Extents(Protocol):
@@ -141,6 +151,28 @@ class Topics:
             raise TransientError(f"{error}: its records have just expired") from error
         finally:
             reader.close()
+
+
+def settled(extents: Extents, appended: Appended, topic: str, stop: Event) -> Mapping[int, tuple[int, int]]:
+    """Where a topic begins and ends, once all that was in it when asked can be read.
+
+    An open transaction, be it of another writer, hides what was written after it began: what others have committed too.
+
+    Raises:
+        ConfigError: there is no such topic.
+        StoppedError: told to stop.
+        TransientError: Kafka does not answer, or a transaction stays open.
+    """
+    found = extents.extents(topic)
+    ends = appended.ends(topic, sorted(found))
+    for _ in range(SETTLE_MS_MAX // SETTLE_MS):
+        hidden = [partition for partition, end in ends.items() if found[partition][1] < end]
+        if not hidden:
+            return found
+        if stop.wait(SETTLE_MS / 1000):
+            raise StoppedError
+        found = extents.extents(topic)
+    raise TransientError(f"{topic}/{hidden[0]}: an open transaction hides what is behind offset {found[hidden[0]][1]}")
 
 
 def waves(places: Iterable[Place]) -> list[dict[int, tuple[int, int]]]:

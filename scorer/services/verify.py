@@ -1,14 +1,15 @@
 """Scores a range of live predictions again and says of each how it stands, and of each event what stands against it.
 
-The same core as the worker's scores (core/scoring.py), with the bundle that the activations name at each offset. Read
-alone: nothing is published or committed. The range and all ends are fixed before anything is read. Memory holds the
-predictions of one window of the range; the others wait on disk (gathering.py).
+By the worker's own core (rescoring.py), with the bundle that the activations name at each offset. Read alone: nothing
+is published or committed. The range and all ends are fixed before anything is read. Memory holds the predictions of one
+window of the range; the others wait on disk (gathering.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,10 @@ from scorer.core.account import Account
 from scorer.core.compose import digest
 from scorer.core.deployments import Activation, Identity
 from scorer.core.letters import Place
-from scorer.core.lineage import Lineage, Standing, before_scoring, out_of_turn
+from scorer.core.lineage import Lineage, Standing, before_scoring, in_turn
 from scorer.core.pieces import Piece
 from scorer.core.ranges import Aside
 from scorer.core.records import RecordBatch
-from scorer.core.scoring import Recipe, score_batch
 from scorer.core.verdicts import (
     Cause,
     Event,
@@ -29,73 +29,16 @@ from scorer.core.verdicts import (
     Published,
     Rescored,
     Verdict,
-    judge,
     prediction_id,
     settled,
 )
-from scorer.core.wire import split_frames
-from scorer.services.gathering import Gathering, nowhere
+from scorer.services.gathering import Gathering
 from scorer.services.patience import StoppedError
-from scorer.services.reading import Decoder
+from scorer.services.rescoring import Rescoring
 from scorer.services.spans import Topics
-
-Bundles = Callable[[Identity], Recipe | str]
-"""What scores with a bundle, or why there is none. Where its bytes are others now, the recipe has their sha256."""
 
 Pair = tuple[int, Identity]
 """A row of a batch, and what it is scored with."""
-
-
-@dataclass(slots=True)
-class Rescoring:
-    """Scores events again. All calls come from one thread.
-
-    Attributes:
-        decoder: for schemas, and for what was encoded.
-        bundles: what scores.
-        value_bytes_max: of an event that is decoded, as live.
-    """
-
-    decoder: Decoder
-    bundles: Bundles
-    value_bytes_max: int
-
-    def score(self, batch: RecordBatch, bundle: Identity) -> list[Rescored] | str:
-        """What a bundle makes of each row of a batch; or why it cannot be had.
-
-        Raises:
-            StoppedError: told to stop.
-        """
-        recipe = self.bundles(bundle)
-        if isinstance(recipe, str):
-            return recipe
-        frames = split_frames(batch.values, self.value_bytes_max)
-        scored = score_batch(batch, frames, self.decoder.known(frames.groups), recipe, 0)
-        nothing = Rescored(
-            None, "tombstone", recipe.writer.id, recipe.model.bundle.sha256, recipe.model.contract, recipe.origin
-        )
-        found = [nothing] * len(batch)
-        for each in scored.rejections:
-            found[each.row] = replace(nothing, reason=each.reason)
-        records = self.decoder.records(scored.outbound.values)
-        for row, record in zip(scored.outbound.rows.tolist(), records, strict=True):
-            assert record is not None, "what we encode, we decode"
-            found[row] = replace(nothing, fields=record[1], reason="")
-        return found
-
-    def judged(self, published: Published, batch: RecordBatch, row: int, again: Rescored | str) -> Verdict:
-        """The verdict on a prediction of that row, whose event is the one that was scored.
-
-        Raises:
-            StoppedError: told to stop.
-        """
-        if isinstance(again, str):
-            return Verdict(Level.UNCHECKED, Cause.BUNDLE, again)
-        verdict = judge(published, again)
-        if verdict.cause is not Cause.UNEXPLAINED or again.fields is None:
-            return verdict
-        alone = self.score(batch.row(row), published.bundle)
-        return verdict if isinstance(alone, str) else judge(published, again, alone[0].fields)
 
 
 @dataclass(slots=True)
@@ -151,7 +94,7 @@ class Verify:
         places = list(zip(batch.partitions.tolist(), batch.offsets.tolist(), strict=True))
         found = [self._waiting.pop(place, []) for place in places]
         published = self._published(found)
-        letters = [any(each.value is None for each in row) for row in found]
+        letters = [any(_about(each, value) for each in own) for own, value in zip(found, batch.values, strict=True)]
         live = self._activations(batch)
         verdicts: dict[int, list[tuple[Published, Verdict]]] = {}
         wanted: dict[Identity, list[int]] = {}
@@ -169,11 +112,25 @@ class Verify:
             for each in own:
                 if id(each) not in done:
                     verdict = self.rescoring.judged(each, batch, row, again[row, each.bundle])
-                    if verdict.cause is None and not letters[row]:
-                        verdict = out_of_turn(each, self._standing(live[row])) or verdict
+                    if not letters[row]:
+                        verdict = self._in_turn(each, verdict, batch, row, live[row])
                     verdicts.setdefault(row, []).append((each, verdict))
             self._count(verdicts.get(row, []), row, again)
             self._event(batch, row, verdicts.get(row, []), letters[row], live[row])
+
+    def _in_turn(
+        self, published: Published, verdict: Verdict, batch: RecordBatch, row: int, live: Activation | None
+    ) -> Verdict:
+        found = in_turn(published, verdict, self._standing(live))
+        if found is verdict or not self._letter_is_gone(batch, row, live):
+            return found
+        return verdict  # another bundle scored it, by a redrive or before
+
+    def _letter_is_gone(self, batch: RecordBatch, row: int, live: Activation | None) -> bool:
+        """Whether an event without a dead letter may have had one: that of its time may be gone, and it is rejected."""
+        if live is None or not self.gathering.letters_gone.may_be(int(batch.timestamps[row])):
+            return False
+        return self.rescoring.rejects(batch, row, live.bundle)
 
     def _published(self, found: list[list[Aside]]) -> list[list[Published]]:
         flat = [(row, each) for row, own in enumerate(found) for each in own if each.value is not None]
@@ -181,7 +138,11 @@ class Verify:
         made: list[list[Published]] = [[] for _ in found]
         for (row, each), record in zip(flat, records, strict=True):
             assert record is not None, "it was decoded before it was put aside"
-            made[row].append(Published(each.place, each.key, *record))
+            published = Published(each.place, each.key, *record)
+            if self.lineage is not None and self.lineage.foreign(published.bundle, self.gathering.topic):
+                self.account.skipped["other_stream"] += 1
+            else:
+                made[row].append(published)
         return made
 
     def _activations(self, batch: RecordBatch) -> list[Activation | None]:
@@ -236,35 +197,60 @@ class Verify:
     ) -> None:
         """Notes what stands against an event."""
         events = self.account.events
-        strange = (Cause.FORGED, Cause.AGAIN)
-        accepted = any(each.level is not Level.SURPLUS or each.cause not in strange for _, each in verdicts)
-        if accepted:
+        earlier = any(each.cause is Cause.RECREATED for _, each in verdicts)
+        if not all(_strange(each) for _, each in verdicts):
             events["prediction"] += 1
         elif letter:
             events["dead_letter"] += 1
         elif batch.values[row] is None:
             events["tombstone"] += 1
-        elif not self._served(batch, row, live):
+        elif not self._served(batch, row, live, earlier=earlier):
             events["unserved"] += 1
         else:
             events["missing"] += 1
             place = int(batch.partitions[row]), int(batch.offsets[row])
             bundle = live.bundle if live is not None else Identity("?", "?", "")
-            gone = int(batch.timestamps[row]) < self.gathering.kept_since_ms
-            cause = Cause.PREDICTION_GONE if gone else Cause.UNEXPLAINED
-            missing = Verdict(Level.MISSING, cause, "the event has neither a prediction nor a dead letter")
-            self.account.missed(prediction_id(bundle, batch.topic, place), missing)
+            self.account.missed(prediction_id(bundle, batch.topic, place), self._missing(batch, row, live))
 
-    def _served(self, batch: RecordBatch, row: int, live: Activation | None) -> bool:
+    def _missing(self, batch: RecordBatch, row: int, live: Activation | None) -> Verdict:
+        cause, why = Cause.UNEXPLAINED, "the event has neither a prediction nor a dead letter"
+        if self.gathering.predictions_gone.may_be(int(batch.timestamps[row])):
+            cause = Cause.PREDICTION_GONE
+        elif self._letter_is_gone(batch, row, live):
+            cause = Cause.LETTER_GONE
+        elif self.account.skipped["unknown_schema"]:
+            why += " that can be read; see what was left out for an unknown schema"
+        return Verdict(Level.MISSING, cause, why)
+
+    def _served(self, batch: RecordBatch, row: int, live: Activation | None, *, earlier: bool) -> bool:
+        """Whether it was to be scored. `earlier`: its place has a prediction, of a topic that was there before."""
         if self.lineage is not None:
-            return live is not None
+            return live is not None and not (earlier and live.source_topic_id != self.lineage.topic_id)
         event = int(batch.partitions[row]), int(batch.offsets[row]), int(batch.timestamps[row])
         return self.piece is None or self.piece.means(*event)
 
     def _left_over(self) -> None:
         """Judges predictions at whose event's place the topic holds no record."""
         waiting, self._waiting = self._waiting, {}
+        if not waiting:
+            return
+        extents = self.topics.extents.extents(self.gathering.topic)  # now: records may have expired meanwhile
         for published in self._published(list(waiting.values())):
             for each in published:
-                verdict = nowhere(each, self.gathering.topic, self.gathering.recreated, self.gathering.compacted)
-                self.account.judged(each, verdict)
+                low, _ = extents.get(each.source[0], (0, 0))
+                high = self.gathering.range.extents.get(each.source[0], (0, 0))[1]
+                self.account.judged(each, self.gathering.nowhere(each, (low, high)))
+
+
+def _about(aside: Aside, value: bytes | None) -> bool:
+    """Whether a record that was put aside is a dead letter of these bytes, or does not say of which."""
+    if aside.value is not None:
+        return False
+    return aside.key is None or (value is not None and sha256(value).hexdigest().encode() == aside.key)
+
+
+def _strange(verdict: Verdict) -> bool:
+    """Whether a prediction with that verdict leaves its event without one."""
+    if verdict.cause is Cause.RECREATED:
+        return True
+    return verdict.level is Level.SURPLUS and verdict.cause in (Cause.FORGED, Cause.AGAIN)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from tests.harness.events import sampled
-from tests.harness.topics import Raw, delete_topics, stream_topics
+from tests.harness.topics import PARTITIONS, Raw, delete_topics, stream_topics
 from tests.harness.verified import (
     BAD,
     EACH,
@@ -167,6 +170,26 @@ def test_one_beside_the_true_one_is_forged_a_repeat_is_none_and_one_that_was_del
     assert (document["events"]["missing"], document["levels"]["missing"]) == (1, 1)
     (example,) = document["examples"]["unexplained"]
     assert example["prediction_id"] == decoded(once.stream.registry, gone)["prediction_id"]
+
+
+def test_what_another_writer_s_open_transaction_hides_is_waited_for_and_not_missing(once: Lived) -> None:
+    stream = once.stream
+    other = Producer({"bootstrap.servers": stream.kafka, "transactional.id": f"{stream.group}.other"})
+    other.init_transactions(20)
+    with with_output(once, []) as config:
+        topic = tomllib.loads(config.read_text())["streams"][0]["to"]
+        other.begin_transaction()
+        for partition in range(PARTITIONS):
+            other.produce(topic, b"no prediction", partition=partition)
+        assert other.flush(20) == 0
+        republish(stream.kafka, topic, once.predictions)
+        ending = Timer(4, other.commit_transaction, [20])
+        ending.start()
+        code, document = told(config, "verify", "lead")
+        ending.join()
+    assert (code, document["causes"]) == (0, {})
+    assert document["skipped"] == {"no_prediction": PARTITIONS}
+    assert document["levels"]["bit_equal"] == 2 * EACH
 
 
 @pytest.mark.parametrize("name", ["model.toml", "model.onnx"])

@@ -240,3 +240,22 @@ def test_it_says_with_how_many_partitions_each_topic_was_made(
         "topic   scorer.deployments created with 1 partition",
         "topic   events.new-lead.dead-letter created with 6 partitions",
     ]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_dead_letter_topic_of_two_streams_keeps_what_either_of_them_needs(load: Load, order: tuple[int, ...]) -> None:
+    class Unequal(Admin):
+        """The leads' records are larger, the logins' are kept for longer."""
+
+        def topic(self, name: str) -> tuple[Topic, dict[str, str]]:
+            kept = {"events.new-lead": ("1000", "9000000"), "events.login": ("5000", "20")}[name]
+            return Topic(name), dict(zip(("retention.ms", "max.message.bytes"), kept, strict=True))
+
+    admin = Unequal()
+    texts = [each.rstrip() + '\ndead_letters = "letters"\n' for each in (LEAD, LOGIN)]
+    topics_made(load, "".join(texts[at] for at in order), admin)
+    (letters,) = (each for each in admin.made if each.name == "letters")
+    assert letters.settings == {
+        "max.message.bytes": str(9_000_000 + DEAD_LETTER_ROOM_BYTES),
+        "retention.ms": "5000",
+    }

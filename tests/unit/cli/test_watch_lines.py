@@ -7,12 +7,13 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
-from scorer.cli import main
-from scorer.cli.watch import _letters, _line, _predictions
+from scorer.cli import main, stopping
+from scorer.cli.watch import _letters, _line, _predictions, _told
 from scorer.core.dead_letters import dead_letters
 from scorer.core.errors import ContractError, TransientError
 from scorer.core.records import Rejection, Stage
@@ -130,6 +131,39 @@ def test_a_list_of_records_is_shown_by_the_first_field_of_its_first_five() -> No
     assert "items=[p0 p1 p2 p3 p4 ...]" in _line(prediction(items=items))
     assert "items=[p0]" in _line(prediction(items=items[:1]))
     assert "items=[]" in _line(prediction(items=[]))
+
+
+@pytest.mark.parametrize("own", [{"scored_at": None}, {"source_timestamp": "x"}, {"model_name": None}])
+def test_another_writer_s_record_with_a_prediction_s_name_is_shown_field_by_field(own: dict[str, Any]) -> None:
+    assert _line({**prediction(), **own}).startswith("lead_id=l1  prediction_id=p")
+
+
+def test_no_value_drives_the_terminal() -> None:
+    assert "lead_id=\\x1b[2J" in _line({**prediction(), "lead_id": "\x1b[2J"})
+    assert _line({"a": "\x1b[2J"}) == "a=\\x1b[2J"
+
+
+def test_a_time_that_no_calendar_has_ends_no_watch() -> None:
+    assert _line({**prediction(), "scored_at": 2**62}).startswith("23:59:59  lead_id=l1")
+
+
+def test_numbers_that_json_lacks_are_words() -> None:
+    record = {"a": float("nan"), "b": [{"c": float("-inf")}], "d": 0.5, "e": None, "f": b"x"}
+    assert _told(record) == {"a": "nan", "b": [{"c": "-inf"}], "d": 0.5, "e": None, "f": b"x"}
+
+
+def test_a_command_that_is_told_to_stop_before_its_end_says_so_by_its_code(
+    run: Run, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Event()
+    told.set()
+    monkeypatch.setattr(stopping, "stopped_by_signals", lambda: told)
+    code, out, _ = run("send", "lead", "-n", 5, "--json")
+    assert (code, json.loads(out)["sent"]) == (130, 0)
+    cluster.broker.create(["topic-z"])
+    cluster.produce("topic-z", 1, partitions=[0])
+    assert run("watch", "lead", "--once", "--set", "streams.lead.to=topic-z")[0] == 130
+    assert run("watch", "lead", "--set", "streams.lead.to=topic-z")[0] == 0, "it follows until it is told to stop"
 
 
 def test_what_is_no_prediction_is_shown_field_by_field() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from scorer.core.compose import Origin
 from scorer.core.contract import parse_contract
 from scorer.core.deployments import Activation, Identity
-from scorer.core.lineage import Lineage, Standing, before_scoring, out_of_turn
+from scorer.core.lineage import Lineage, Standing, before_scoring, in_turn
 from scorer.core.verdicts import Event, Published, Rescored, Verdict, judge
 
 CONTRACT = parse_contract(
@@ -100,8 +100,7 @@ def verdict(
     before = before_scoring(prediction, event, at)
     if before is not None:
         return before
-    found = judge(prediction, again or rescored(), alone)
-    return found if found.cause is not None else out_of_turn(prediction, at) or found
+    return in_turn(prediction, judge(prediction, again or rescored(), alone), at)
 
 
 OTHER_TIME = Event("x", 5001)

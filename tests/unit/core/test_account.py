@@ -8,7 +8,7 @@ import pytest
 
 from scorer.core.account import STRANGERS_MIN, Account
 from scorer.core.deployments import Intent
-from scorer.core.lineage import Lineage
+from scorer.core.lineage import Lineage, nowhere
 from scorer.core.verdicts import ALARMING, Cause, Event, Level, Verdict, judge
 from tests.unit.core.judged import (
     ONE,
@@ -109,3 +109,64 @@ def test_of_two_intents_for_a_bundle_the_newer_one_says_where_it_is() -> None:
     lineage.apply([older, newer])
     assert lineage.intent_for(ONE) == newer
     assert lineage.intent_of(activation(ONE, 0)) == newer
+
+
+def test_a_topic_whose_identity_the_worker_does_not_ask_for_is_not_known_to_be_made_anew() -> None:
+    lineage = Lineage("g.lead", OURS)
+    lineage.apply([activation(ONE, 0, "")])
+    assert not lineage.recreated
+    assert lineage.at(2, 9) == activation(ONE, 0, "")
+
+
+def test_a_bundle_that_is_wanted_is_known_before_it_is_live_anywhere() -> None:
+    lineage = Lineage("g.lead", OURS)
+    assert not lineage.knows(ONE)
+    lineage.apply([Intent("g.lead", "lead", ONE, "place", "who", "why", 1, "events", number=3)])
+    assert lineage.knows(ONE)
+
+
+def test_a_bundle_of_another_stream_of_the_same_topic_is_foreign_unless_it_is_this_stream_s_too() -> None:
+    lineage = Lineage("g.lead", OURS)
+    lineage.apply([replace(activation(TWO, 0), group="g.churn"), replace(activation(ONE, 0), group="g.churn")])
+    lineage.apply([activation(ONE, 0)])
+    assert lineage.foreign(TWO, "events")
+    assert not lineage.foreign(TWO, "other events")
+    assert not lineage.foreign(ONE, "events")
+
+
+def test_the_first_offset_at_which_anything_was_live_is_that_of_the_topic_as_it_is() -> None:
+    lineage = Lineage("g.lead", OURS)
+    lineage.apply([activation(ONE, 2, THEIRS), activation(TWO, 9), activation(ONE, 5)])
+    assert (lineage.first(2), lineage.first(3)) == (5, None)
+
+
+def test_what_was_lost_before_it_was_scored_leaves_no_account_clean() -> None:
+    assert Account().clean
+    assert not Account(lost=1).clean
+
+
+@pytest.mark.parametrize(
+    ("extent", "compacted", "cause"),
+    [
+        ((8, 10), False, Cause.EVENT_GONE),
+        ((7, 10), False, Cause.FORGED),
+        ((7, 10), True, Cause.EVENT_GONE),
+        ((7, 8), True, Cause.EVENT_GONE),
+        ((5, 7), True, Cause.FORGED),
+        ((8, 8), True, Cause.EVENT_GONE),
+        ((0, 0), False, Cause.FORGED),
+    ],
+)
+def test_a_prediction_without_its_event_is_gone_where_the_topic_may_have_lost_it_and_forged_elsewhere(
+    extent: tuple[int, int], compacted: bool, cause: Cause
+) -> None:
+    found = nowhere(published(), standing(activation(ONE, 0)), extent, compacted=compacted)
+    assert found.cause is cause
+    anew = nowhere(published(), standing(activation(ONE, 0, THEIRS)), extent, compacted=compacted)
+    assert anew.cause is (Cause.EVENT_GONE if extent[0] > 7 else Cause.RECREATED)
+    alone = replace(standing(activation(ONE, 0)), lineage=None)
+    assert nowhere(published(model_sha256="f" * 64), alone, extent, compacted=compacted).cause is cause
+    strange = published(model_sha256="f" * 64)
+    assert nowhere(strange, standing(activation(ONE, 0)), extent, compacted=compacted).cause is Cause.BUNDLE
+    misnamed = published(prediction_id="lead/1/events/2/8")
+    assert nowhere(misnamed, standing(activation(ONE, 0)), extent, compacted=compacted).cause is Cause.FORGED

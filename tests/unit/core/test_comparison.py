@@ -96,3 +96,13 @@ def test_labels_that_the_contract_does_not_know_come_last() -> None:
     comparison = Comparison(CONTRACT)
     comparison.add(fields(bucket="Z"), fields(bucket="B"))
     assert comparison.labels("bucket") == ["A", "B", "Z"]
+
+
+@pytest.mark.parametrize("strange", [float("nan"), float("inf")])
+def test_a_number_that_is_none_moves_nothing(strange: float) -> None:
+    comparison = Comparison(CONTRACT)
+    comparison.add(own(1, 0.5), own(1, 0.25))
+    comparison.add(own(2, strange), own(2, 0.5))
+    assert comparison.both == 2
+    numbers = comparison.numbers["score"]
+    assert (list(numbers.first), numbers.movers) == ([0.5], [("p1", 0.5, 0.25)])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scorer.core.errors import ConfigError
 from scorer.core.pieces import Asked, parse_spans
-from scorer.core.ranges import fixed, part_of, parts, waves
+from scorer.core.ranges import LATE_MS, Gone, fixed, part_of, parts, waves
 
 EXTENTS = {0: (10, 100), 1: (0, 50), 2: (7, 7)}
 
@@ -26,6 +26,24 @@ def test_a_group_without_a_position_has_scored_all() -> None:
 def test_a_position_before_what_is_left_leaves_all_of_it_pending() -> None:
     found = fixed(Asked(), {0: (10, 100)}, {0: 3})
     assert (found.spans, found.pending) == ({}, 90)
+
+
+def test_what_expired_before_the_group_had_committed_it_is_lost_where_the_range_reaches_it() -> None:
+    assert fixed(Asked(), EXTENTS, {0: 3, 1: 5}).lost == 7
+    assert fixed(Asked(), EXTENTS, {0: 10, 1: 5}).lost == 0
+    assert fixed(Asked(), EXTENTS, {}).lost == 0
+    assert fixed(Asked(offsets={0: (0, 50)}), EXTENTS, {0: 3}).lost == 0
+    assert fixed(Asked(since_ms=5), EXTENTS, {0: 3}, {0: 11, 1: 0, 2: 0}).lost == 0
+    assert fixed(Asked(since_ms=5), EXTENTS, {0: 3}, {0: 10, 1: 0, 2: 0}).lost == 7
+
+
+def test_what_a_topic_has_lost_is_told_by_what_is_left_by_its_settings_and_by_clocks_that_are_ahead() -> None:
+    assert not Gone().may_be(-1)
+    assert Gone(before_ms=100).may_be(99 + LATE_MS)
+    assert not Gone(before_ms=100).may_be(100 + LATE_MS)
+    assert Gone(before_ms=100, kept_ms=50, now_ms=70).may_be(19 + LATE_MS)
+    assert not Gone(before_ms=100, kept_ms=50, now_ms=70).may_be(20 + LATE_MS)
+    assert Gone(compacted=True).may_be(10**15)
 
 
 def test_what_is_pending_begins_with_the_range_where_the_group_is_before_it() -> None:

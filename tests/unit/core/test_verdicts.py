@@ -136,6 +136,41 @@ CASES: dict[str, tuple[Callable[[], Verdict], Level, Cause | None]] = {
         Level.SURPLUS,
         Cause.AGAIN,
     ),
+    "the bundle before, again, with something else": (
+        lambda: verdict(published(score=0.8), at=standing(activation(ONE, 0), activation(TWO, 5))),
+        Level.DIFFERENT,
+        Cause.UNEXPLAINED,
+    ),
+    "the bundle before, again, by another build": (
+        lambda: verdict(published(score=0.8, runtime="r"), at=standing(activation(ONE, 0), activation(TWO, 5))),
+        Level.SURPLUS,
+        Cause.AGAIN,
+    ),
+    "a bundle whose place another took before anything was committed": (
+        lambda: verdict(published(), at=standing(activation(ONE, 5), activation(TWO, 5))),
+        Level.SURPLUS,
+        Cause.AGAIN,
+    ),
+    "a bundle that was live before on another partition alone": (
+        lambda: verdict(published(), at=standing(activation(ONE, 0, partition=3), activation(TWO, 0))),
+        Level.SURPLUS,
+        Cause.FORGED,
+    ),
+    "what was live at that place before the topic was restored": (
+        lambda: verdict(published(), at=standing(activation(ONE, 7, THEIRS), activation(TWO, 0))),
+        Level.SURPLUS,
+        Cause.AGAIN,
+    ),
+    "what was live behind that place before the topic was restored": (
+        lambda: verdict(published(), at=standing(activation(ONE, 8, THEIRS), activation(TWO, 0))),
+        Level.SURPLUS,
+        Cause.FORGED,
+    ),
+    "a bundle that came later, by another build": (
+        lambda: verdict(published(score=0.8, runtime="r"), at=standing(activation(TWO, 0), activation(ONE, 8))),
+        Level.SURPLUS,
+        Cause.FORGED,
+    ),
     "a bundle that came later": (
         lambda: verdict(published(), at=standing(activation(TWO, 0), activation(ONE, 8))),
         Level.SURPLUS,
@@ -182,7 +217,7 @@ def test_a_prediction_gets_its_level_and_its_cause(name: str) -> None:
 
 def test_every_cause_is_described_and_has_a_case() -> None:
     assert CAUSES.keys() == set(Cause)
-    elsewhere = {Cause.EVENT_GONE, Cause.PREDICTION_GONE}  # told by the topics' bounds, before there is an event
+    elsewhere = {Cause.EVENT_GONE, Cause.PREDICTION_GONE, Cause.LETTER_GONE}  # told by the topics' bounds
     assert {cause for _, _, cause in CASES.values()} - {None} == set(Cause) - elsewhere
     assert set(Cause) > ALARMING
 

@@ -52,6 +52,7 @@ class World:
 
     Attributes:
         logs: topic to its records by place.
+        emptied: topic to partitions of which nothing is left, and where they end.
         invisible: topic to how many offsets at the end of each partition hold no record.
         silences: how often a reader says nothing before it goes on.
         registry_down: how many questions go unanswered.
@@ -62,6 +63,7 @@ class World:
 
     logs: dict[str, dict[Place, Stored]] = field(default_factory=lambda: {SOURCE: {}, LETTERS: {}})
     lows: dict[str, int] = field(default_factory=dict)
+    emptied: dict[str, dict[int, int]] = field(default_factory=dict)
     invisible: int = 0
     silences: int = 0
     on_silence: Callable[[], object] = lambda: None
@@ -72,6 +74,7 @@ class World:
     after_publish: Callable[[], object] = lambda: None
     published: list[tuple[Outbound, list[DeadLetter]]] = field(default_factory=list)
     opened: list[tuple[str, dict[int, int]]] = field(default_factory=list)
+    closed: int = 0
     said: list[str] = field(default_factory=list)
     stop: Event = field(default_factory=Event)
     ms: float = 0.0
@@ -97,7 +100,9 @@ class World:
     def extents(self, topic: str) -> Mapping[int, tuple[int, int]]:
         log = self.logs[topic]
         ends = {partition: max(o for p, o in log if p == partition) + 1 for partition, _ in log}
-        return {partition: (self.lows.get(topic, 0), end + self.invisible) for partition, end in ends.items()}
+        emptied = {partition: (end, end) for partition, end in self.emptied.get(topic, {}).items()}
+        own = {partition: (self.lows.get(topic, 0), end + self.invisible) for partition, end in ends.items()}
+        return {**emptied, **own}
 
     def redrive(self, **more: Any) -> Redrive:
         wanted: dict[str, Any] = {
@@ -183,3 +188,4 @@ class _Reader:
 
     def close(self) -> None:
         self.positions.clear()
+        self.world.closed += 1

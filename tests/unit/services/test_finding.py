@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from scorer.core.strict import record_decoder
@@ -78,6 +80,28 @@ def test_no_more_than_so_many_records_are_read_through(many: Scored, monkeypatch
     found = finder(many)
     assert found.find(OUTPUT, many.world.extents(OUTPUT), wanted(0, COUNT)) is None
     assert found.looked < 2 * COUNT
+    assert not found.whole, "so nobody knows whether it is there"
+
+
+def test_what_was_read_to_its_end_is_known_to_lack_it(many: Scored) -> None:
+    found = finder(many)
+    assert found.find(OUTPUT, many.world.extents(OUTPUT), wanted(0, COUNT)) is None
+    assert found.whole
+
+
+def test_what_a_promotion_has_copied_there_leads_no_search_astray() -> None:
+    it = scored(100)
+    own = it.live
+    it.live = replace(own, origin=replace(own.origin, lane="spring"))
+    it.score([(partition, offset) for offset in range(100) for partition in (0, 1)])
+    it.live = own
+    for partition in (0, 1):
+        for offset in range(100, 110):
+            it.event((partition, offset), lead(offset))
+    it.score([(partition, offset) for offset in range(100, 110) for partition in (0, 1)])
+    found = finder(it)
+    assert found.find(OUTPUT, it.world.extents(OUTPUT), wanted(0, 20)) is not None
+    assert found.looked < 60
 
 
 def test_a_stretch_that_begins_behind_it_does_not_hold_it(many: Scored) -> None:

@@ -168,6 +168,26 @@ def test_all_letters_up_to_the_end_are_read_and_offsets_that_hold_no_record_are_
     assert found[-1].omitted
 
 
+def test_every_reader_is_closed_also_where_reading_fails() -> None:
+    world = World()
+    letter = world.reject(4)
+    world.redrive().run([letter])
+    world.expires = True
+    with pytest.raises(TransientError):
+        world.topics().letters(LETTERS)
+    assert world.closed == len(world.opened) > 1
+
+
+def test_each_record_is_told_by_its_own_reason_wherever_its_bytes_are_from() -> None:
+    world = World()
+    letters = [world.reject(4, b"\x01bad", "bad_frame"), world.reject(5)]
+    del world.logs[SOURCE][0, 4]
+    world.logs[SOURCE][0, 8] = Stored(None, None, [], 0)
+    outcome = world.redrive().run(letters)
+    assert (outcome.from_source, outcome.from_letters) == (1, 1)
+    assert (outcome.passed, outcome.rejected) == ({"out_of_range": 1}, {("bad_frame", "bad_frame"): 1})
+
+
 def test_a_slow_broker_is_waited_for() -> None:
     world = World(silences=3)
     letter = world.reject(4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any
@@ -11,11 +11,11 @@ import fastavro
 
 from scorer.core.account import Account
 from scorer.core.dead_letters import dead_letters
-from scorer.core.deployments import Activation, Identity
+from scorer.core.deployments import Activation, Entry, Identity
 from scorer.core.letters import Place, Stored, as_originals
 from scorer.core.lineage import Lineage
 from scorer.core.pieces import Asked, Piece
-from scorer.core.ranges import Range, fixed
+from scorer.core.ranges import Gone, Range, fixed
 from scorer.core.records import Rejection, Stage
 from scorer.core.schema import writer_schema
 from scorer.core.scoring import Recipe, score_batch
@@ -24,8 +24,10 @@ from scorer.core.wire import prefix, split_frames
 from scorer.edges.spill import Spill
 from scorer.services.gathering import Gathering
 from scorer.services.reading import Decoder
+from scorer.services.rescoring import Rescoring
 from scorer.services.schemas import Schemas
-from scorer.services.verify import Rescoring, Verify
+from scorer.services.suspects import Suspects
+from scorer.services.verify import Verify
 from tests.unit.services.redrive_world import LETTERS, OUTPUT, SOURCE, World
 from tests.unit.services.samples import BASE_MS, EVENT_ID, EVENT_TEXT, PREDICTION_ID, ROOT, lead, recipe
 
@@ -56,12 +58,18 @@ class Scored:
         live: what scored it.
         activations: what the deployments say.
         spare: another recipe for a bundle, by sha256.
+        entries: what else the deployments say.
+        gone: what the settings of the output topic and of the dead letters say of what may be gone.
+        before_judging: done once all is gathered.
     """
 
     world: World = field(default_factory=lambda: World(logs={SOURCE: {}, LETTERS: {}, OUTPUT: {}}))
     live: Recipe = field(default_factory=recipe)
     activations: list[Activation] = field(default_factory=list)
     spare: dict[str, Recipe | str] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    gone: tuple[Gone, Gone] = (Gone(), Gone())
+    before_judging: Callable[[], object] = lambda: None
 
     def event(self, place: Place, value: bytes | None) -> None:
         """Puts an event into the input topic."""
@@ -133,18 +141,21 @@ class Scored:
     ) -> Account:
         """All of it."""
         lineage = Lineage(GROUP, TOPIC_ID)
-        lineage.apply(self.activations)
+        lineage.apply([*self.activations, *self.entries])
         topics, decoder = self.world.topics(), self.decoder()
         with Spill() as spill:
+            live = lineage if lane == "live" else None
+            chosen, known = self.range(asked), lineage.recreated
             gathering = Gathering(
-                topics, decoder, spill, SOURCE, self.range(asked), lane, lineage.recreated, Account(), compacted, window
+                topics, decoder, spill, SOURCE, chosen, lane, known, Account(), compacted, window, live, *self.gone
             )
             spans = self.world.extents(OUTPUT)
             gathering.predictions(OUTPUT, spans, {partition: low for partition, (low, _) in spans.items()})
-            if self.world.logs[LETTERS]:
+            if self.world.extents(LETTERS):
                 gathering.letters(LETTERS, GROUP, self.world.extents(LETTERS))
-            rescoring = Rescoring(decoder, self.bundles, 1000)
-            return Verify(topics, gathering, rescoring, lineage if lane == "live" else None, piece).run()
+            self.before_judging()
+            suspects = Suspects(self.world.sandbox, lambda *_: None)
+            return Verify(topics, gathering, Rescoring(decoder, self.bundles, 1000, suspects), live, piece).run()
 
 
 def scored(count: int = 10, live: Recipe | None = None) -> Scored:
