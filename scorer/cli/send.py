@@ -76,17 +76,15 @@ def send(
     rows, key = (given.events, KEYS[given.kind]) if events is None else _own(events, chosen, schema, seen)
     if chosen.from_topic not in KafkaAdmin(settings.kafka_for("admin"), report).topics():
         raise ConfigError(f"topic {chosen.from_topic} does not exist; run: scorer setup")
-    publisher = KafkaPublisher(
-        producer_properties(settings.kafka_for("producer"), chosen.profile, MESSAGE_BYTES_MAX), report
-    )
+    properties = producer_properties(settings.kafka_for("producer"), chosen.profile, MESSAGE_BYTES_MAX)
+    publisher = KafkaPublisher(properties, report)
     started_ms = clock.ticks_ms()
     messages = islice(encoded(rows, schema, key), count)
     with _progress(count) as progress:
         sent = send_all(messages, chosen.from_topic, publisher, clock, rate=rate, stop=stop, progress=progress)
-    took_s = (clock.ticks_ms() - started_ms) / 1000
     for line in unmatched(events, schema.root, seen) if events else ():
         typer.echo(line, err=True)
-    typer.echo(_said(sent, chosen.from_topic, took_s, as_json))
+    typer.echo(_said(sent, chosen.from_topic, (clock.ticks_ms() - started_ms) / 1000, as_json))
     if stop.is_set():
         raise KeyboardInterrupt
 

@@ -38,13 +38,11 @@ Look = Callable[[], Mapping[str, tuple[str, int]]]
 
 
 class Reader(Protocol):
-    """Reads the topics; scorer.edges.kafka.reader has it.
+    """Reads the topics; scorer.edges.kafka.reader has it."""
 
-    Attributes:
-        ended: topic and partition of which the end was met, to its offset.
-    """
-
-    ended: Mapping[tuple[str, int], int]
+    @property
+    def ended(self) -> Mapping[tuple[str, int], int]:
+        """Topic and partition of which the end was met, to its offset."""
 
     def read(self, rows_max: int, wait_ms_max: int) -> list[RecordBatch]:
         """Records by topic. Raises TransientError, and HaltError where a position is out of range."""

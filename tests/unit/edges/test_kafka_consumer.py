@@ -255,5 +255,7 @@ def test_a_password_that_one_broker_refuses_is_taken_up_though_the_others_answer
     assert member.poll() is None
     texts.append("new")
     time.sleep(LOOK_EVERY_S)
+    member.poll()
+    time.sleep(LOOK_EVERY_S)
     with pytest.raises(TransientError, match="a new process takes them up"):
         member.poll()

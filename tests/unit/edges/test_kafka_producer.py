@@ -15,7 +15,7 @@ from kafka.partitioner.default import murmur2
 from scorer.core.errors import TransientError
 from scorer.core.offsets import InFlight
 from scorer.core.records import DeadLetter, Headers, Outbound
-from scorer.edges.kafka.credentials import reread
+from scorer.edges.kafka.credentials import LOOK_EVERY_S, reread
 from scorer.edges.kafka.producer import PUSHED_ROWS_MAX, KafkaPublisher
 from scorer.edges.kafka.settings import producer_properties
 from tests.unit.edges.mock_cluster import PARTITIONS, WAIT_S_MAX, Cluster, Reports
@@ -257,8 +257,9 @@ def refused_after_a_change(cluster: Cluster, **properties: str) -> KafkaPublishe
     texts = ["old"]
     by = publisher(cluster, **properties, sasl_password=reread(lambda: texts[-1]))
     texts.append("new")
-    by.poll(0)
     by._on_error(KafkaError(KafkaError._AUTHENTICATION, "the old one is refused"))
+    by.poll(0)
+    time.sleep(LOOK_EVERY_S)  # it is to stand still
     return by
 
 
