@@ -128,8 +128,19 @@ def _joined_rows(loads: list[Load]) -> tuple[pa.Table | None, dict[str, pa.Table
             shifted = pc.add(table.column(ROW), start)
             items.setdefault(name, []).append(table.set_column(table.schema.get_field_index(ROW), ROW, shifted))
         start += len(each.rows)
-    rows = pa.concat_tables([each.rows for each in loads], promote_options="permissive")
-    return rows, {name: pa.concat_tables(tables, promote_options="permissive") for name, tables in items.items()}
+    rows = _together([each.rows for each in loads if each.rows is not None])
+    return rows, {name: _together(tables) for name, tables in items.items()}
+
+
+def _together(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables one below the other. A field that is a text in one of them is one in all, which Arrow alone refuses."""
+    text = pa.string()
+    texts = {each.name for table in tables for each in table.schema if each.type == text}
+    fitting = [
+        table.cast(pa.schema([each.with_type(text) if each.name in texts else each for each in table.schema]))
+        for table in tables
+    ]
+    return pa.concat_tables(fitting, promote_options="permissive")
 
 
 def without(load: Load, positions: Positions) -> Load:

@@ -107,10 +107,14 @@ def refuse_without_rights(connection: Connection, tables: Sequence[sa.Table]) ->
 def _held(known: Sequence[Column], new: Sequence[Column], rows: pa.Table) -> tuple[Column, ...]:
     there = {each.name: each for each in known}
     # Where schemas follow each other within a load, its layout is the last one's, and its rows are of the widest type.
-    doubles = {each.name for each in rows.schema if each.type == pa.float64()}
+    doubles, texts = ({each.name for each in rows.schema if each.type == kind} for kind in (pa.float64(), pa.string()))
     found: list[Column] = []
     for each in new:
-        own = replace(each, type=Type.DOUBLE) if each.type in NUMBERS and each.name in doubles else each
+        own = each
+        if each.type in NUMBERS and each.name in doubles:
+            own = replace(each, type=Type.DOUBLE)
+        elif each.name in texts:
+            own = replace(each, type=Type.TEXT)
         before = there.get(each.name, own)
         found.append(before if own.type in _WIDER.get(before.type, ()) else own)
     return tuple(found)

@@ -152,11 +152,12 @@ def test_what_was_written_before_a_field_grew_wider_fills_an_empty_database_too(
     ]
 
 
+@pytest.mark.parametrize(("new", "holds"), [("double", "DOUBLE PRECISION"), (["float", "string"], "(TEXT|VARCHAR)")])
 def test_a_field_that_grew_wider_halts_the_sink_also_where_old_workers_have_the_last_word_of_a_load(
-    place: Place,
+    place: Place, new: Any, holds: str
 ) -> None:
-    before, after = with_fields(score="float"), with_fields(score="double")
+    before, after = with_fields(score="float"), with_fields(score=new)
     writing = place.sink(schema=before)
     mixed = [load_as(before, 0, 0, score=0.5), load_as(after, 1, 1, score=0.1), load_as(before, 2, 2, score=0.5)]
-    with pytest.raises(HaltError, match="score is REAL, predictions now hold DOUBLE PRECISION"):
+    with pytest.raises(HaltError, match=f"score is REAL, predictions now hold {holds}"):
         writing.write(joined(mixed))
