@@ -1,10 +1,11 @@
-"""A registry to talk to, a certificate for it, and a database of one's own."""
+"""A registry to talk to, a certificate for it, a database of one's own, and a gateway's store."""
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from scorer.edges.latest_reader import StoreReader
+from scorer.edges.latest_store import LatestStore
 from tests.harness.postgres import Server
 from tests.unit.edges.registry_stub import Running, serve
 from tests.unit.edges.sql_places import Place
+from tests.unit.edges.web.live_world import KEEP, KIND
 
 
 @pytest.fixture
@@ -53,3 +57,27 @@ def place(postgres: Server, database: str) -> Iterator[Place]:
     it = Place(postgres, database)
     yield it
     it.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a gateway's store is."""
+    return tmp_path / "store.sqlite3"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[LatestStore]:
+    """The store, which a test may close itself."""
+    made = LatestStore(path, KEEP)
+    made.begin(KIND, "e1")
+    yield made
+    with suppress(OSError):
+        made.close()
+
+
+@pytest.fixture
+def reader(store: LatestStore) -> Iterator[StoreReader]:
+    """Who reads the store."""
+    made = StoreReader(store.path)
+    yield made
+    made.close()

@@ -3,56 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scorer.core.answers import Answer, Kind, Mark, Reading
+from scorer.core.answers import Answer, Mark
 from scorer.core.errors import ConfigError, TransientError
 from scorer.edges.latest_reader import StoreReader
 from scorer.edges.latest_store import Keep, LatestStore
-
-KIND = Kind("ks", "t.k", "id")
-KEEP = Keep(1_000_000, 10**12)
-
-
-def answer(entity: str, number: int, offset: int, part: int = 0) -> Answer:
-    return Answer(
-        "ks", entity, part, offset, f"e{number}", (number, 0, 0, 0), number, f"t{number}", b'"x":%d}' % number
-    )
-
-
-def erasure(entity: str, offset: int, part: int = 0) -> Answer:
-    return Answer("ks", entity, part, offset, "", (0, 0, 0, 0), 0, "", None)
-
-
-def reading(*answers: Answer) -> Reading:
-    return Reading("ks", list(answers), {each.partition: each.offset + 1 for each in answers}, {})
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store.sqlite3"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[LatestStore]:
-    made = LatestStore(path, KEEP)
-    made.begin(KIND, "e1")
-    yield made
-    with suppress(OSError):  # a test may have closed it
-        made.close()
-
-
-@pytest.fixture
-def reader(store: LatestStore) -> Iterator[StoreReader]:
-    made = StoreReader(store.path)
-    yield made
-    made.close()
+from tests.unit.edges.web.live_world import KEEP, KIND, answer, erasure, reading
 
 
 @pytest.mark.parametrize("seed", range(5))

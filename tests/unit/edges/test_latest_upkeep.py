@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,29 +13,7 @@ from scorer.core.answers import Kind, Mark
 from scorer.core.errors import ConfigError, TransientError
 from scorer.edges.latest_reader import StoreReader
 from scorer.edges.latest_store import Keep, LatestStore, connected
-from tests.unit.edges.web.live_world import KIND, answer, erasure, reading
-
-KEEP = Keep(1_000_000, 10**12)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store.sqlite3"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[LatestStore]:
-    made = LatestStore(path, KEEP)
-    made.begin(KIND, "e1")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def reader(store: LatestStore) -> Iterator[StoreReader]:
-    made = StoreReader(store.path)
-    yield made
-    made.close()
+from tests.unit.edges.web.live_world import KEEP, KIND, answer, erasure, reading
 
 
 def test_nothing_of_whom_was_erased_is_left_in_the_files_of_a_store_that_is_tidied_while_it_is_in_use(

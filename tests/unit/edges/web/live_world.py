@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from scorer.core.answers import Answer, Kind, Reading
+from scorer.edges.latest_store import Keep
 from scorer.edges.web.live import Bounds, LiveKind
 from scorer.edges.web.subscriber import Subscriber
 
 KIND = Kind("ks", "t.k", "id")
+KEEP = Keep(1_000_000, 10**12)
 
 
 class Disk:
@@ -42,8 +44,8 @@ def answer(entity: str, number: int, offset: int, part: int = 0) -> Answer:
     )
 
 
-def erasure(entity: str, offset: int) -> Answer:
-    return Answer("ks", entity, 0, offset, "", (0, 0, 0, 0), 0, "", None)
+def erasure(entity: str, offset: int, part: int = 0) -> Answer:
+    return Answer("ks", entity, part, offset, "", (0, 0, 0, 0), 0, "", None)
 
 
 def reading(*answers: Answer) -> Reading:
