@@ -31,9 +31,8 @@ def draft_bundle(
         ConfigError: one of them is there already, or a file cannot be read or written, or no topic can have the name.
         ContractError: the ONNX file or the schema is no good.
     """
-    from scorer.core.model import RUNTIME, signature
+    from scorer.core.model import RUNTIME, signature, unserved
     from scorer.core.onnx_guard import refuse_outside_data
-    from scorer.core.unserved import unserved
     from scorer.edges.files import read_schema
     from scorer.edges.machine import cpu_class
 
@@ -56,7 +55,7 @@ def draft_bundle(
         raise ContractError(
             f"{onnx} has no output of a served type: export class probabilities as a tensor (no ZipMap)"
         )
-    for output, why in unserved(graph).items():
+    for output, why in unserved(graph, str(onnx)).items():
         tell(f"left out: output {output} {why}")
     front = f"---\nruntime: {RUNTIME}\ncpu_class: {cpu_class()}\n---\n"
     card = f"{front}# {name}\n\nWhat it predicts, from what data, how well.\n"
@@ -197,12 +196,13 @@ def _input(name: str, tensor: Tensor, schema: WriterSchema) -> list[str]:
 def _outputs(outputs: dict[str, Tensor], entity: str) -> dict[str, dict[str, Any]]:
     """Prediction fields by what the graph gives: probabilities become a score, the rest keeps its name."""
     from scorer.core.compose import PROVENANCE
+    from scorer.core.model import AXES_MAX
 
     kinds = {"f": "float", "i": "long", "b": "boolean", "O": "string"}
     taken = {*PROVENANCE, entity.rpartition(".")[2]}
     fields: dict[str, dict[str, Any]] = {}
     for name, tensor in outputs.items():
-        if len(tensor.shape) > 2:
+        if len(tensor.shape) > AXES_MAX:
             continue
         wide = len(tensor.shape) == 2 and tensor.shape[1] not in (None, 1)
         kind = "double" if tensor.dtype.itemsize == 8 and tensor.dtype.kind == "f" else kinds[tensor.dtype.kind]

@@ -6,7 +6,7 @@ What came from outside is printed with its unprintable characters escaped, so th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -212,18 +212,27 @@ def _hex_lines(value: bytes, first: int) -> Iterator[str]:
         yield f"{'...':>10}  {len(value) - HEX_BYTES_MAX} more bytes; --json has them all"
 
 
-def shown(value: Any) -> Any:
-    """A value as JSON has it: bytes as text where they are any, else in hex; a number that JSON lacks as a word."""
+def shown(value: Any, of_bytes: Callable[[bytes], Any] | None = None) -> Any:
+    """A value as JSON has it: bytes as text where they are any, else in hex; a number that JSON lacks as a word.
+
+    Args:
+        value: it, with what it holds.
+        of_bytes: what bytes are to be instead.
+    """
     if isinstance(value, (list, tuple)):
-        return [shown(each) for each in value]
+        return [shown(each, of_bytes) for each in value]
     if isinstance(value, dict):
-        return {name: shown(each) for name, each in value.items()}
+        return {name: shown(each, of_bytes) for name, each in value.items()}
     if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return {"hex": value.hex()}
+        return (of_bytes or _text_or_hex)(value)
     return str(value) if isinstance(value, float) and value - value != 0 else value
+
+
+def _text_or_hex(value: bytes) -> Any:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"hex": value.hex()}
 
 
 def _ranked(words: Iterator[str]) -> dict[str, int]:

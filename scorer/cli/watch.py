@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scorer.cli.letters_view import plain, time_text
+from scorer.cli.letters_view import plain, shown, time_text
 from scorer.cli.options import AsJson, ConfigFile, Sets, load
 from scorer.core.errors import ContractError
 
@@ -51,15 +51,15 @@ def watch(
     schemas: dict[int, WriterSchema] = {}
     machine = as_json or not sys.stdout.isatty()
     reader = KafkaReader(settings.kafka_for("consumer"), [topic], start=start, report=report, to_end=once)
-    shown = 0
+    count = 0
     try:
         ends = reader.ends() if once else None
         while not stop.is_set() and (ends is None or ends):
             for batch in reader.read(1000, READ_MS_MAX):
                 for record in _letters(batch) if dead_letters else _predictions(batch, schemas, registry):
                     typer.echo(json.dumps(_told(record), default=_text) if machine else _line(record))
-                    shown += 1
-                    if shown == limit:
+                    count += 1
+                    if count == limit:
                         return
             if ends is not None:
                 ends = {place: end for place, end in ends.items() if reader.ended.get(place, -1) < end}
@@ -105,12 +105,8 @@ def _schema(schema_id: int, registry: Any) -> WriterSchema | str:
 
 
 def _told(value: Any) -> Any:
-    """A value as JSON has it, but for bytes: a number that JSON lacks as a word, as Avro writes it."""
-    if isinstance(value, dict):
-        return {name: _told(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_told(each) for each in value]
-    return str(value) if isinstance(value, float) and value - value != 0 else value
+    """A value as JSON has it, but for bytes, which stay: Avro's JSON has its own way for them, see _text."""
+    return shown(value, of_bytes=bytes)
 
 
 def _text(value: bytes) -> str:

@@ -19,6 +19,7 @@ from scorer.core.errors import ConfigError
 from scorer.core.records import RecordBatch
 
 LIVE = "live"
+INT64_MAX = 2**63 - 1
 NESTED = frozenset(PROVENANCE) - {"event_id"}
 """What stands under `provenance` in a body, rather than beside the prediction's own fields."""
 
@@ -165,7 +166,7 @@ def _answer(kind: Kind, record: Mapping[str, Any], partition: int, offset: int) 
 def _number(value: Any) -> int:
     """A number that is kept: of 64 bits, since stores take no other, and whoever may write to the topic can send it."""
     found = int(value)
-    if not -(1 << 63) <= found < 1 << 63:
+    if not -INT64_MAX - 1 <= found <= INT64_MAX:
         raise OverflowError
     return found
 
@@ -236,4 +237,4 @@ def parse_mark(text: str) -> Mark | None:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 19
+    return text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= INT64_MAX

@@ -21,6 +21,7 @@ from scorer.core.records import Rejection, Rows, Stage
 from scorer.core.signature import DTYPES, Interface, Tensor
 
 ONNX_BYTES_MAX = 1 << 30
+AXES_MAX = 2
 RUN_ROWS_MAX = 512
 """Rows in one call of the runtime. More do not make a row cheaper (a lead 1.5 us at 256 as at 4,000 rows, a login 15 us
 from 32 on), while the graph's intermediate results grow with them: 60 MB for 4,000 logins."""
@@ -67,6 +68,25 @@ def signature(onnx: bytes, place: str) -> tuple[dict[str, Tensor], dict[str, Ten
         ContractError: the file is too large, broken, or takes what is not served.
     """
     return _ends(_session(onnx, place), place)
+
+
+def unserved(onnx: bytes, place: str) -> dict[str, str]:
+    """Output to why nothing can be made of it, for people. A draft that passed them over in silence looked whole.
+
+    Raises:
+        ContractError: the file is too large or broken.
+    """
+    found = {}
+    for each in _session(onnx, place).get_outputs():
+        if "map(" in each.type:
+            found[each.name] = (
+                f"is {each.type}: export probabilities as a tensor (skl2onnx: options={{'zipmap': False}})"
+            )
+        elif each.type not in DTYPES:
+            found[each.name] = f"is {each.type}: served are {', '.join(DTYPES)}"
+        elif len(each.shape) > AXES_MAX:
+            found[each.name] = f"has {len(each.shape)} axes: served are {AXES_MAX} at most"
+    return found
 
 
 def _session(onnx: bytes, place: str) -> Any:

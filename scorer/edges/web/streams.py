@@ -25,7 +25,6 @@ from scorer.edges.web.subscriber import Subscriber
 
 PAGE_ROWS = 200
 LOOK_EVERY_S = 0.25
-OFFSET_MAX = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +163,7 @@ class StreamResponse:
             )
             return Mark(now.epoch, dict(started)), ""
         wanted = parse_mark(self.last_id)
-        if wanted is None or any(offset > OFFSET_MAX for offset in wanted.positions.values()):
+        if wanted is None:
             return now, "the Last-Event-ID is none of ours; the stream goes on from now"
         if wanted.epoch != now.epoch:
             return Mark(now.epoch, {}), "the topic was made anew; the stream goes on from what is left of it"
