@@ -60,7 +60,8 @@ class Rotation:
 
     def __init__(self, properties: Mapping[str, Any]) -> None:
         self._texts = {name: value for name, value in properties.items() if isinstance(value, Reread)}
-        self._files = {name: Path(properties[name]) for name in FILES if properties.get(name)}
+        places = {name: Path(properties[name]) for name in FILES if properties.get(name)}
+        self._files = {name: path for name, path in places.items() if path.is_file()}  # a CA may be a folder
         self._known = self._seen = self._standing()
         self._look_at_s, self._look_until_s = 0.0, -inf
 

@@ -150,3 +150,14 @@ def test_a_file_that_the_client_reads_once_is_noticed_when_it_holds_something_el
     assert not any(rotation.due() for _ in range(3)), "it is being replaced"
     file.write_text("new")
     assert [rotation.due(), rotation.due()] == [False, True]
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("place", ["", "probe"])
+def test_a_ca_that_is_no_file_keeps_no_new_password_from_being_noticed(tmp_path: Path, place: str) -> None:
+    texts = ["old"]
+    folder = place or str(tmp_path)  # librdkafka takes a folder of certificates, or looks for one by itself
+    rotation = Rotation({"ssl.ca.location": folder, "sasl.password": reread(lambda: texts[-1])})
+    rotation.heard(REFUSED)
+    texts.append("new")
+    assert [rotation.due(), rotation.due()] == [False, True]
