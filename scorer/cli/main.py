@@ -7,6 +7,7 @@ module imports what it needs inside its function.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ import typer
 from scorer.cli import config, dead_letters, gateway, local, model, sink
 from scorer.cli.demo import demo
 from scorer.cli.deployments import deploy, deployments, rollback
-from scorer.cli.exits import report
+from scorer.cli.exits import ExitCode, report
 from scorer.cli.options import add_command
 from scorer.cli.replay import promote, replay
 from scorer.cli.score import score
@@ -124,5 +125,21 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """The entry point of the `scorer` command."""
-    sys.exit(run(sys.argv[1:]))
+    """The entry point of the `scorer` command.
+
+    The process ends before C's exit handlers run: OpenSSL's frees what librdkafka's threads may be using, and then it
+    dies of a segmentation fault, whatever its exit code would have been (docs/why.md).
+    """
+    code: int = ExitCode.FAILURE
+
+    def end() -> None:
+        try:
+            for stream in filter(None, (sys.stdout, sys.stderr)):  # none where the parent has closed it
+                stream.flush()
+        except (OSError, ValueError):
+            return  # Python says so itself, and has an exit code for it
+        os._exit(code)
+
+    atexit.register(end)  # before any other, so it is the last that runs
+    code = run(sys.argv[1:])
+    sys.exit(code)

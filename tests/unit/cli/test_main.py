@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import typer
@@ -192,3 +193,46 @@ def test_an_interrupt_ends_with_130_and_no_traceback() -> None:
         process.wait()
     assert process.returncode == 130
     assert "Traceback" not in err
+
+
+def _ended(*lines: str) -> subprocess.CompletedProcess[str]:
+    """What a process of our entry point leaves; `main` is its module, and the exit handlers of C end it with 77."""
+    before = (
+        "import ctypes; from scorer.cli import main; libc = ctypes.CDLL(None)",
+        "libc.__cxa_atexit(ctypes.cast(libc._exit, ctypes.c_void_p), ctypes.c_void_p(77), None)",
+    )
+    code = "\n".join([*before, *lines, "main.main()"])
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_the_exit_handlers_of_c_which_take_openssl_from_under_librdkafkas_threads_never_run() -> None:
+    done = _ended("main.run = lambda _: 4")
+    assert done.returncode == 4
+
+
+def test_pythons_exit_handlers_run_and_what_was_printed_comes_out_whole() -> None:
+    done = _ended(
+        "import atexit",
+        "def run(_):",
+        "    atexit.register(print, 'tidied up')",
+        "    print('a' * 100_000)",
+        "    return 5",
+        "main.run = run",
+    )
+    assert (done.returncode, done.stdout) == (5, f"{'a' * 100_000}\ntidied up\n")
+
+
+def test_what_escapes_the_entry_point_is_a_failure() -> None:
+    done = _ended("def run(_): raise GeneratorExit", "main.run = run")
+    assert done.returncode == ExitCode.FAILURE
+    assert "GeneratorExit" in done.stderr
+
+
+def test_output_that_nobody_takes_is_still_an_error() -> None:
+    code = "from scorer.cli import main; main.run = lambda _: print('a' * 10); main.main()"
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    assert done.returncode not in (0, -signal.SIGSEGV)
+    assert b"No space left" in done.stderr
