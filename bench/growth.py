@@ -42,6 +42,7 @@ class Point:
         dimension, value: which.
         events: in the backlog.
         notes_bytes, shape: what differs from the others.
+        warm: events to begin with; a few if 0.
         runs: what was measured.
     """
 
@@ -50,6 +51,7 @@ class Point:
     events: int
     notes_bytes: int = 0
     shape: Shape = field(default_factory=Shape)
+    warm: int = 0
     runs: list[Drain] = field(default_factory=list)
 
     @property
@@ -75,7 +77,7 @@ def points(folder: Path, *, quick: bool) -> list[Point]:
     backlogs = (5_000, 10_000) if quick else (100_000, 300_000, 1_000_000, 3_000_000)
     trees = (10, 100) if quick else (10, 40, 100, 300, 1000)
     return [
-        *(Point("partitions", count, events, shape=Shape(partitions=count)) for count in partitions),
+        *(Point("partitions", count, events, shape=Shape(partitions=count), warm=events) for count in partitions),
         *(Point(SIZE, 0, min(events, BYTES_MAX // (200 + size)), size) for size in sizes),
         *(Point("backlog", count, count) for count in backlogs),
         *(Point("trees", count, events, shape=Shape(bundle=bundle_of_trees(count, folder))) for count in trees),
@@ -99,7 +101,8 @@ def measure(found: Sequence[Point], runs: int, work: Path) -> None:
                     loads[point.notes_bytes] = make_load("lead", min(wanted, EVENTS), point.notes_bytes)
                 load = loads[point.notes_bytes]
                 shape = Shape(point.shape.partitions, point.shape.bundle, load.schema)
-                run, _ = drain(PACED, server.address, load.repeated(point.events), work, shape)
+                sent = load.repeated(point.events)
+                run, _ = drain(PACED, server.address, sent.warmed(point.warm) if point.warm else sent, work, shape)
                 point.runs.append(run)
                 if point.dimension == SIZE:
                     point.value = round(load.bytes_mean)
@@ -164,19 +167,21 @@ UNITS = {
 }
 WHY = {
     "partitions": """\
-No straight line; why was not settled. Batches are full at every count. A likely part is that a batch of 4,000 goes
-out as one message set for each partition, at 64 of some 62 records. Tried at 64 partitions on 2026-11-29, by hand,
-two runs of each in turn, in us an event: as it is 9.1 and 9.3, `linger.ms` 20 5.2 and 5.9, no compression 7.0 and
-6.4, `queued.min.messages` 2,000 6.1 and 8.8. At 16 partitions runs cost about 5 or about 8 us for stretches at a
-time, settings the same: 5.9 and 8.3 as it is, 7.6 and 7.5 with linger 20, 8.3 and 7.9 uncompressed, 8.6 and 8.4
-with 2,000; minutes later six runs 4.7 to 5.8. Two runs beside such swings prove little.""",
+Nearly flat. Each partition has held as many records before, which counts: with new partitions 23 of 35 runs at 64
+cost 7.8 to 10.1 us an event, and the others 4.6 to 5.7; 12 runs of 12 at 16 and 64 cost 4.7 to 5.5 with partitions
+that were filled once (2026-11-30, by hand, settings the same). The work is the broker's, which touches a new
+partition's files for the first time: in a costly run its request threads took 2.2 s of CPU in place of 0.5, 1.8 of
+them to clear pages. While it is that slow, the worker's producer looks at all its partitions again and again (1.0 s
+in place of 0.2, in librdkafka's `rd_kafka_toppar_producer_serve`). Requests are the same in both: some
+180, of 1,100 records each.""",
     SIZE: """\
-A straight line, 3 ns a byte: what is added is one text of the event.""",
+A straight line, 5 ns a byte: what is added is one text of the event. Runs of 10 kB differ, 44 to 56 us; on 2026-11-29,
+beside a broker with less memory, they took 35.""",
     "backlog": """\
 Flat, in cost and in memory.""",
     "trees": """\
-A curve that flattens: a tree more costs a lead 23 ns between 10 and 40 trees, 13 and 11 up to 300, and 6 up to
-1,000 (2026-11-29). From 40 on they are the shipped model's 40 trees again (bench/trees.py), which may be kinder to
+A curve that flattens: a tree more costs a lead 23 ns between 10 and 40 trees, 18 and 9 up to 300, and 6 up to
+1,000 (2026-11-30). From 40 on they are the shipped model's 40 trees again (bench/trees.py), which may be kinder to
 a processor than 1,000 different ones; that was not measured.""",
 }
 """What is to be said of each line."""
