@@ -229,7 +229,7 @@ def test_what_escapes_the_entry_point_is_a_failure() -> None:
 
 
 def test_output_that_nobody_takes_is_still_an_error() -> None:
-    code = "from scorer.cli import main; main.run = lambda _: print('a' * 10); main.main()"
+    code = "from scorer.cli import main; main.run = lambda _: print('a' * 10) or 0; main.main()"
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(
             [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
