@@ -202,7 +202,7 @@ def _ended(*lines: str) -> subprocess.CompletedProcess[str]:
         "libc.__cxa_atexit(ctypes.cast(libc._exit, ctypes.c_void_p), ctypes.c_void_p(77), None)",
     )
     code = "\n".join([*before, *lines, "main.main()"])
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([sys.executable, "-E", "-c", code], capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_the_exit_handlers_of_c_which_take_openssl_from_under_librdkafkas_threads_never_run() -> None:
@@ -229,10 +229,10 @@ def test_what_escapes_the_entry_point_is_a_failure() -> None:
 
 
 def test_output_that_nobody_takes_is_still_an_error() -> None:
-    code = "from scorer.cli import main; main.run = lambda _: print('a' * 10) or 0; main.main()"
+    code = "from scorer.cli import main; main.run = lambda _: print('a', end='') or 0; main.main()"
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(
-            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+            [sys.executable, "-E", "-c", code], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
         )
     assert done.returncode not in (0, -signal.SIGSEGV)
     assert b"No space left" in done.stderr
