@@ -42,7 +42,7 @@ class Point:
         dimension, value: which.
         events: in the backlog.
         notes_bytes, shape: what differs from the others.
-        warm: events to begin with; a few if 0.
+        filled: whether its partitions have held as many before.
         runs: what was measured.
     """
 
@@ -51,7 +51,7 @@ class Point:
     events: int
     notes_bytes: int = 0
     shape: Shape = field(default_factory=Shape)
-    warm: int = 0
+    filled: bool = False
     runs: list[Drain] = field(default_factory=list)
 
     @property
@@ -77,7 +77,7 @@ def points(folder: Path, *, quick: bool) -> list[Point]:
     backlogs = (5_000, 10_000) if quick else (100_000, 300_000, 1_000_000, 3_000_000)
     trees = (10, 100) if quick else (10, 40, 100, 300, 1000)
     return [
-        *(Point("partitions", count, events, shape=Shape(partitions=count), warm=events) for count in partitions),
+        *(Point("partitions", count, events, shape=Shape(partitions=count), filled=True) for count in partitions),
         *(Point(SIZE, 0, min(events, BYTES_MAX // (200 + size)), size) for size in sizes),
         *(Point("backlog", count, count) for count in backlogs),
         *(Point("trees", count, events, shape=Shape(bundle=bundle_of_trees(count, folder))) for count in trees),
@@ -102,7 +102,7 @@ def measure(found: Sequence[Point], runs: int, work: Path) -> None:
                 load = loads[point.notes_bytes]
                 shape = Shape(point.shape.partitions, point.shape.bundle, load.schema)
                 sent = load.repeated(point.events)
-                run, _ = drain(PACED, server.address, sent.warmed(point.warm) if point.warm else sent, work, shape)
+                run, _ = drain(PACED, server.address, sent.twice() if point.filled else sent, work, shape)
                 point.runs.append(run)
                 if point.dimension == SIZE:
                     point.value = round(load.bytes_mean)
@@ -171,9 +171,9 @@ Nearly flat. Each partition has held as many records before, which counts: with 
 cost 7.8 to 10.1 us an event, and the others 4.6 to 5.7; 12 runs of 12 at 16 and 64 cost 4.7 to 5.5 with partitions
 that were filled once (2026-11-30, by hand, settings the same). The work is the broker's, which touches a new
 partition's files for the first time: in a costly run its request threads took 2.2 s of CPU in place of 0.5, 1.8 of
-them to clear pages. While it is that slow, the worker's producer looks at all its partitions again and again (1.0 s
-in place of 0.2, in librdkafka's `rd_kafka_toppar_producer_serve`). Requests are the same in both: some
-180, of 1,100 records each.""",
+them to clear pages. While it is that slow, librdkafka's producer looks at all its partitions again and again: the
+client threads of the worker took 1.0 s in place of 0.2, two thirds of it the producer's, most of that in
+`rd_kafka_toppar_producer_serve` and its locks. Requests are the same in both: some 180, of 1,100 records each.""",
     SIZE: """\
 A straight line, 5 ns a byte: what is added is one text of the event. Runs of 10 kB differ, 44 to 56 us; on 2026-11-29,
 beside a broker with less memory, they took 35.""",

@@ -58,9 +58,9 @@ class Load:
         """The same, with no more than so many."""
         return replace(self, messages=self.messages[:count], ids=self.ids[:count])
 
-    def warmed(self, count: int) -> Load:
-        """The same, with so many of its own to begin with."""
-        return replace(self, warm=self.messages[:count])
+    def twice(self) -> Load:
+        """The same, with all of it to begin with."""
+        return replace(self, warm=self.messages)
 
     def repeated(self, count: int) -> Load:
         """So many, the same ones again and again: their predictions still have an id each."""
